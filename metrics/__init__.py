@@ -1,0 +1,1 @@
+"""metrics: container and agent metrics for Prometheus. Imports nothing of supervisor."""

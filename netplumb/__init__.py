@@ -1,0 +1,1 @@
+"""netplumb: the container network, planned as values and applied over netlink. Imports nothing of supervisor."""

@@ -1,0 +1,1 @@
+"""Trio: the HTTP server on a unix socket and its routes."""

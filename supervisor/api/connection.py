@@ -1,0 +1,276 @@
+"""One HTTP/1.1 connection: bytes to requests and answers to bytes, by h11.
+
+    request ──► handler ──► Answer                      written whole
+                       └──► begin, chunk…, finish       streamed, chunked
+                       └──► hijack                      the socket is somebody else's
+
+A connection takes one request after the other; pipelined ones wait in h11's buffer. What
+h11 refuses is answered by its status and the connection closed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket as stdlib_socket
+import termios
+
+import h11
+import trio
+
+from supervisor.api import limits
+from supervisor.api.messages import Answer, Headers, base_headers, reason
+from supervisor.errors import InvalidArgument, OrlopError
+
+_READ_CHECKS = 500
+_READ_CHECK_SECONDS = 0.0002
+_CLOSE = (b"Connection", b"close")
+_UPGRADE: Headers = [(b"Connection", b"Upgrade"), (b"Upgrade", b"tcp")]
+
+
+class TooLarge(OrlopError):
+    """A request body is larger than the API takes."""
+
+    code = "too_large"
+    status = 413
+
+
+class RequestTimeout(OrlopError):
+    """The client took too long to send its request."""
+
+    code = "request_timeout"
+    status = 408
+
+
+class Disconnected(Exception):
+    """The client is gone; nobody is left to answer."""
+
+
+class Connection:
+    """`stream` is the accepted socket; `request` the one being answered.
+
+    `waiting` is the scope of an idle wait for the next request, None while one is answered.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._socket = stream.socket
+        self._fd = stream.socket.fileno()
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
+        self.request: h11.Request | None = None
+        self.waiting: trio.CancelScope | None = None
+        self.hijacked = False
+
+    # --- requests -----------------------------------------------------------------------
+
+    async def next_request(self) -> h11.Request | None:
+        """The next request's head, None when there will be none.
+
+        Raises h11.RemoteProtocolError for what is no HTTP, RequestTimeout for a slow one.
+        """
+        self.request = None
+        begun = bool(self._h11.trailing_data[0])
+        if begun:
+            # Requests that came in one piece must not keep other connections waiting.
+            await trio.lowlevel.checkpoint()
+        seconds = limits.HEAD_SECONDS if begun else limits.IDLE_SECONDS
+        with trio.move_on_after(seconds) as scope:
+            self.waiting = None if begun else scope
+            while True:
+                event = self._h11.next_event()
+                if isinstance(event, h11.Request):
+                    self.waiting = None
+                    self.request = event
+                    return event
+                if event is not h11.NEED_DATA:
+                    return None
+                await self._receive()
+                if not begun:
+                    begun, self.waiting = True, None
+                    scope.deadline = trio.current_time() + limits.HEAD_SECONDS
+        self.waiting = None
+        if begun and scope.cancelled_caught:
+            raise RequestTimeout("the request's headers did not arrive in time")
+        return None
+
+    async def body(self) -> bytes:
+        """The request's body; TooLarge past the limit, InvalidArgument where it is cut off."""
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            event = self._h11.next_event()
+            if isinstance(event, h11.EndOfMessage):
+                return b"".join(pieces)
+            if isinstance(event, h11.Data):
+                size += len(event.data)
+                if size > limits.MAX_BODY:
+                    raise TooLarge(f"the request body is larger than {limits.MAX_BODY} bytes")
+                pieces.append(bytes(event.data))
+                continue
+            if event is not h11.NEED_DATA:
+                # Paused or closed before its end: the client did not send what it announced.
+                raise InvalidArgument("the request body ended early")
+            await self._continue()
+            with trio.move_on_after(limits.BODY_SECONDS) as scope:
+                await self._receive()
+            if scope.cancelled_caught:
+                raise RequestTimeout("the request's body did not arrive in time")
+
+    def complete_request(self) -> bool:
+        """Skip what was received of the request's body; True if that was all of it."""
+        while self._h11.their_state is not h11.DONE:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError:
+                return False
+            if event is h11.PAUSED:  # the end, of a request that offered to upgrade
+                return True
+            if not isinstance(event, h11.Data | h11.EndOfMessage):
+                return False
+        return True
+
+    @property
+    def answering(self) -> bool:
+        """Whether something of an answer has been written."""
+        return self.hijacked or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
+    def buffered(self) -> bytes:
+        """What was received behind the request."""
+        return bytes(self._h11.trailing_data[0])
+
+    async def _receive(self) -> None:
+        try:
+            data = await self._socket.recv(limits.RECEIVE_SIZE)
+        except OSError as error:
+            raise Disconnected(str(error)) from None
+        self._h11.receive_data(data)
+
+    async def _continue(self) -> None:
+        if self._h11.they_are_waiting_for_100_continue:
+            event = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            await self._write(self._h11.send(event))
+
+    # --- answers ------------------------------------------------------------------------
+
+    async def answer(self, answer: Answer) -> None:
+        """Write a whole answer."""
+        status, body, extra = answer
+        headers = base_headers()
+        headers += extra
+        if status not in (204, 304):
+            headers.append((b"Content-Length", b"%d" % len(body)))
+        head = self._h11.send(
+            h11.Response(status_code=status, headers=headers, reason=reason(status))
+        )
+        assert head is not None
+        is_head = self.request is not None and self.request.method == b"HEAD"
+        data = self._h11.send(h11.Data(body)) if body and not is_head else b""
+        self._h11.send(h11.EndOfMessage())
+        await self._write(head + (data or b""))
+
+    async def refuse(self, answer: Answer) -> None:
+        """Write an answer to what could not be read to its end, as the last on this connection."""
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            await self.answer(answer._replace(headers=(*answer.headers, _CLOSE)))
+            await self._linger()
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Write a streamed answer's head at once."""
+        event = h11.Response(
+            status_code=status, headers=base_headers() + headers, reason=reason(status)
+        )
+        await self._write(self._h11.send(event))
+
+    async def chunk(self, data: bytes) -> None:
+        """Write a piece of a streamed answer."""
+        await self._write(self._h11.send(h11.Data(data)))
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Write the last piece of a streamed answer, if any, and its end."""
+        last = self._h11.send(h11.Data(data)) if data else b""
+        end = self._h11.send(h11.EndOfMessage())
+        await self._write((last or b"") + (end or b""))
+
+    async def hijack(self, content_type: bytes) -> tuple[int, bytes]:
+        """End HTTP here: the socket's new fd, and what was received behind the request.
+
+        A client that asked for `Upgrade` gets 101, another one 200 and the stream as its
+        body. The fd is a close-on-exec duplicate that the caller owns; this side only
+        drops its own, which does not shut the connection down.
+        """
+        assert self.request is not None
+        content = [(b"Content-Type", content_type)]
+        if any(name == b"upgrade" for name, _ in self.request.headers):
+            head = self._h11.send(
+                h11.InformationalResponse(
+                    status_code=101, headers=content + _UPGRADE, reason=b"UPGRADED"
+                )
+            )
+        else:
+            # No length and no chunks: h11 would frame it, so the head is written by hand.
+            head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\n\r\n"
+        await self._write(head)
+        if self._loses_early_bytes():
+            await self._until_read()
+        self.hijacked = True
+        return os.dup(self._fd), self.buffered
+
+    def next_cycle(self) -> bool:
+        """Make ready for another request; False where the connection is over."""
+        if self.hijacked or self._h11.our_state is not h11.DONE:
+            return False
+        if self._h11.their_state is not h11.DONE:
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    # --- the socket ---------------------------------------------------------------------
+
+    async def hung_up(self) -> None:
+        """Return when the client has closed its side; meant for the length of an answer."""
+        try:
+            data = await self._socket.recv(1, stdlib_socket.MSG_PEEK)
+        except OSError:
+            return
+        if data:
+            # The next request, sent early: readable from now on, so the end cannot be seen.
+            await trio.sleep_forever()
+
+    def _loses_early_bytes(self) -> bool:
+        # docker-py reads the head through a buffer and the stream past it: bytes that come in
+        # one piece with the head are lost to it.
+        assert self.request is not None
+        return any(
+            name == b"user-agent" and value.startswith(b"docker-sdk-python")
+            for name, value in self.request.headers
+        )
+
+    async def _until_read(self) -> None:
+        # SIOCOUTQ of a unix socket counts what its peer has not read yet (unix(7)).
+        for _ in range(_READ_CHECKS):
+            unread = fcntl.ioctl(self._fd, termios.TIOCOUTQ, bytes(4))
+            if not any(unread):
+                return
+            await trio.sleep(_READ_CHECK_SECONDS)
+
+    async def _write(self, data: bytes | None) -> None:
+        view = memoryview(data or b"")
+        while view:
+            try:
+                # The plain system call first: a round through trio's scheduler costs more.
+                view = view[os.write(self._fd, view) :]
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self._fd)
+            except OSError as error:
+                raise Disconnected(str(error)) from None
+
+    async def _linger(self) -> None:
+        # Closing a socket with unread bytes resets it, and the answer may be lost with them.
+        with trio.move_on_after(limits.LINGER_SECONDS):
+            try:
+                self._socket.shutdown(stdlib_socket.SHUT_WR)
+                left = limits.MAX_BODY
+                while left > 0 and (data := await self._socket.recv(limits.RECEIVE_SIZE)):
+                    left -= len(data)
+            except OSError:
+                return

@@ -1,0 +1,89 @@
+"""Requests as handlers see them and the answers that they return."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from supervisor import __version__
+from supervisor.docker.host import API_VERSION
+from supervisor.errors import InvalidArgument
+
+MAX_QUERY_FIELDS = 64
+
+JSON_TYPE = b"application/json"
+RAW_STREAM = b"application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = b"application/vnd.docker.multiplexed-stream"
+
+Headers = list[tuple[bytes, bytes]]
+
+_BASE: Headers = [
+    (b"Api-Version", API_VERSION.encode()),
+    (b"Docker-Experimental", b"false"),
+    (b"Ostype", b"linux"),
+    (b"Server", f"Orlop/{__version__} (linux)".encode()),
+]
+_JSON = (b"Content-Type", JSON_TYPE)
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer(NamedTuple):
+    """A complete answer; `headers` beside those that every answer has."""
+
+    status: int
+    body: bytes = b""
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+NO_CONTENT = Answer(204)
+NOT_MODIFIED = Answer(304)
+EMPTY = Answer(200)
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """`value` as JSON with a newline, as Go's encoder ends it."""
+    return Answer(status, _encode(value) + b"\n", (_JSON,))
+
+
+def error_answer(status: int, message: str) -> Answer:
+    """Docker's error object."""
+    return json_answer({"message": message}, status)
+
+
+def json_line(value: Any) -> bytes:
+    """`value` as one line of a JSON stream."""
+    return _encode(value) + b"\n"
+
+
+def reason(status: int) -> bytes:
+    """The phrase beside the number."""
+    return _REASONS.get(status, b"")
+
+
+def base_headers() -> Headers:
+    """A new list of the headers that every answer has."""
+    return [*_BASE, (b"Date", _date(int(time.time())))]
+
+
+@lru_cache(maxsize=2)
+def _date(now: int) -> bytes:
+    return time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(now)).encode()
+
+
+def parse_query(text: str) -> dict[str, str]:
+    """Query parameters, the first of each name as in Go's Form.Get."""
+    if not text:
+        return {}
+    try:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+        )
+    except (UnicodeDecodeError, ValueError):
+        raise InvalidArgument(f"invalid query string {text!r:.200}") from None
+    return dict(reversed(pairs))

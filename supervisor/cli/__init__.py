@@ -1,0 +1,1 @@
+"""The orlop command: a client of the API, never of the engine."""

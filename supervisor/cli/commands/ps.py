@@ -1,0 +1,112 @@
+"""`orlop ps`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from supervisor.cli.client import filters_json
+from supervisor.cli.context import Context
+from supervisor.cli.flags import Parser, integer, name_value
+from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, local_time, quoted, show
+
+_HEADINGS = {
+    "ID": "CONTAINER ID",
+    "Image": "IMAGE",
+    "Command": "COMMAND",
+    "RunningFor": "CREATED",
+    "Status": "STATUS",
+    "Ports": "PORTS",
+    "Names": "NAMES",
+    "CreatedAt": "CREATED AT",
+    "Labels": "LABELS",
+    "Mounts": "MOUNTS",
+    "Networks": "NETWORKS",
+    "State": "STATE",
+}
+_COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
+_COMMAND_WIDTH = 20
+
+
+def ps(words: Sequence[str], context: Context) -> int:
+    """List containers."""
+    parser = Parser("ps", "", "List containers", count=(0, 0))
+    parser.switch("-a", "--all", help="Show all containers (default shows just running)")
+    parser.flag(
+        "-f",
+        "--filter",
+        kind="filter",
+        many=True,
+        parse=name_value,
+        help="Show only containers with this (status=exited, name=web, label=x=y, ...)",
+    )
+    parser.flag(
+        "--format",
+        default="table",
+        help="'table' (default), 'json', a template ('{{.Names}} {{.Status}}') or 'table TEMPLATE'"
+        f" with the fields {', '.join(_HEADINGS)}",
+    )
+    parser.flag(
+        "-n",
+        "--last",
+        kind="int",
+        parse=integer,
+        default=-1,
+        help="Show n last created containers (includes all states)",
+    )
+    parser.switch("-l", "--latest", help="Show the latest created container (any state)")
+    parser.switch("--no-trunc", help="Don't truncate output")
+    parser.switch("-q", "--quiet", help="Only display container IDs")
+    options = parser.parse(words)
+    last = 1 if options.latest else options.last
+    containers = context.client().get(
+        "/containers/json",
+        {
+            "all": options.all,
+            "limit": last if last > 0 else None,
+            "filters": filters_json(options.filter),
+        },
+    )
+    whole = options.no_trunc
+    if options.quiet:
+        print("".join(f"{_id(c, whole=whole)}\n" for c in containers), end="")
+    else:
+        show([_row(c, whole=whole) for c in containers], _HEADINGS, _COLUMNS, options.format)
+    return 0
+
+
+def _row(container: dict[str, Any], *, whole: bool) -> Row:
+    command = container["Command"] or ""
+    settings = container.get("NetworkSettings") or {}
+    return {
+        "ID": _id(container, whole=whole),
+        "Image": container["Image"] or "<no image>",
+        "Command": quoted(command if whole else ellipsis(command, _COMMAND_WIDTH)),
+        "RunningFor": age(container["Created"]),
+        "Status": container["Status"],
+        "Ports": _ports(container.get("Ports") or ()),
+        "Names": ",".join(name.removeprefix("/") for name in container["Names"] or ()),
+        "CreatedAt": local_time(container["Created"]),
+        "Labels": ",".join(f"{k}={v}" for k, v in sorted((container["Labels"] or {}).items())),
+        "Mounts": ",".join(m.get("Name") or m["Source"] for m in container.get("Mounts") or ()),
+        "Networks": ",".join(settings.get("Networks") or ()),
+        "State": container["State"],
+    }
+
+
+def _id(container: dict[str, Any], *, whole: bool) -> str:
+    identifier: str = container["Id"]
+    return identifier if whole else identifier[:SHORT_ID]
+
+
+def _ports(ports: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(_port(port) for port in ports)
+
+
+def _port(port: dict[str, Any]) -> str:
+    inside = f"{port['PrivatePort']}/{port['Type']}"
+    if not port.get("PublicPort"):
+        return inside
+    address = port.get("IP") or ""
+    host = f"[{address}]" if ":" in address else address
+    return f"{host}:{port['PublicPort']}->{inside}"

@@ -1,0 +1,93 @@
+"""Tables and the other shapes of `--format` for lists (ps, images).
+
+A row is a dict of texts by docker's field names; a table shows some of them under their
+headings, in docker's layout: cells are padded to the widest of their column plus three.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from supervisor.spec.units import human_duration
+
+Row = Mapping[str, str]
+
+SHORT_ID = 12
+
+
+def printable(text: str) -> str:
+    """With everything escaped that a terminal would not just show."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def quoted(text: str) -> str:
+    """In double quotes, on one line."""
+    plain = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{printable(plain)}"'
+
+
+def ellipsis(text: str, width: int) -> str:
+    """At most `width` characters, the last an ellipsis where some were cut off."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def local_time(seconds: int) -> str:
+    """A Unix time as docker's lists show it: 2026-11-21 03:28:56 +0000 UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(seconds))
+
+
+def age(seconds: int) -> str:
+    """How long ago a Unix time was: "3 minutes ago"."""
+    return human_duration(time.time_ns() - seconds * 1_000_000_000) + " ago"
+
+
+def layout(lines: Sequence[Sequence[str]], least: int = 10) -> str:
+    """The cells as aligned columns, no narrower than `least`; the last one is not padded."""
+    widths = [max([least, *(len(cell) + 3 for cell in column)]) for column in _columns(lines)]
+    return "".join(
+        "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False))
+        + f"{line[-1]}\n"
+        for line in lines
+    )
+
+
+def show(
+    rows: Iterable[Row], headings: Mapping[str, str], columns: Sequence[str], shape: str
+) -> None:
+    """Print the rows: `shape` is "table", "table TEMPLATE", "json" or a template.
+
+    `headings` names every field that a row has, `columns` those of the plain table.
+    """
+    rows = list(rows)
+    if shape == "json":
+        from supervisor.cli.template import compact
+
+        sys.stdout.writelines(compact(row) + "\n" for row in rows)
+    elif shape in ("", "table"):
+        cells = [[row[name] for name in columns] for row in (headings, *rows)]
+        sys.stdout.write(layout(cells))
+    else:
+        _show_template(rows, headings, shape)
+
+
+def _show_template(rows: Sequence[Row], headings: Mapping[str, str], shape: str) -> None:
+    from supervisor.cli.template import Template
+
+    is_table = shape.startswith("table ")
+    text = shape.removeprefix("table ").replace(r"\t", "\t").replace(r"\n", "\n")
+    template = Template(text)
+    lines = [template.render(row) for row in ((headings, *rows) if is_table else rows)]
+    if is_table:
+        sys.stdout.write(layout([line.split("\t") for line in lines]))
+    else:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _columns(lines: Sequence[Sequence[str]]) -> list[list[str]]:
+    longest = max(map(len, lines), default=0)
+    # A line's last cell has nothing to be aligned with and makes no column wider.
+    return [[line[i] for line in lines if i < len(line) - 1] for i in range(longest)]

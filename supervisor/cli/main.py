@@ -1,0 +1,147 @@
+"""`orlop`: finds the command, loads only that, turns its failure into a line and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import TextIOWrapper
+
+from supervisor import __version__
+from supervisor.cli.context import DEFAULT_ADDRESS, Context
+from supervisor.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, Failure, Misuse, report
+from supervisor.cli.flags import HelpWanted, Parser
+from supervisor.errors import OrlopError, ProtocolError
+
+COMMANDS = {
+    "run": ("run", "Create and run a new container from an image"),
+    "exec": ("exec", "Execute a command in a running container"),
+    "ps": ("ps", "List containers"),
+    "images": ("images", "List images"),
+    "daemon": ("daemon", "Run the daemon"),
+    "doctor": ("doctor", "Check what this host offers, and how to fix what it lacks"),
+    "attach": ("attach", "Attach standard input, output and error to a running container"),
+    "create": ("run", "Create a new container"),
+    "events": ("events", "Get real time events from the daemon"),
+    "image": ("images", "Manage images: scratch, ls, rm, inspect"),
+    "info": ("info", "Display system-wide information"),
+    "inspect": ("objects", "Return low-level information on containers and images"),
+    "kill": ("control", "Kill one or more running containers"),
+    "logs": ("logs", "Fetch the logs of a container"),
+    "pause": ("control", "Pause all processes within one or more containers"),
+    "rename": ("control", "Rename a container"),
+    "restart": ("control", "Restart one or more containers"),
+    "rm": ("control", "Remove one or more containers"),
+    "rmi": ("images", "Remove one or more images"),
+    "start": ("start", "Start one or more stopped containers"),
+    "stop": ("control", "Stop one or more running containers"),
+    "top": ("top", "Display the running processes of a container"),
+    "unpause": ("control", "Unpause all processes within one or more containers"),
+    "update": ("update", "Update the limits of one or more containers"),
+    "version": ("info", "Show the version of the client and the daemon"),
+    "wait": ("control", "Block until containers stop, then print their exit codes"),
+}
+"""Command → the module of supervisor.cli.commands that has it, and its one line of help."""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The console script: runs the command line (`sys.argv`, if None); the exit status."""
+    _prepare_stdio()
+    try:
+        status = _dispatch(sys.argv[1:] if words is None else words)
+        sys.stdout.flush()
+    except HelpWanted as wanted:
+        print(wanted.text, end="")
+        return 0
+    except Failure as failure:
+        report(failure)
+        return failure.status
+    except OrlopError as error:
+        report(Failure(error.message))
+        return FAILED
+    except ProtocolError as error:
+        report(Failure(f"the daemon's answer makes no sense: {error}"))
+        return FAILED
+    except BrokenPipeError:
+        # Whoever read our output has left, as after `| head`: end as SIGPIPE would, silently.
+        _give_up_stdout()
+        return BROKEN_PIPE
+    except OSError as error:
+        report(Failure(str(error)))
+        _give_up_stdout()
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
+
+
+def _prepare_stdio() -> None:
+    # A socket must not get the number of a stream that the shell closed (`<&-`): the lowest
+    # free number is what open() gives, so these fill the holes in order.
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for fd, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(fd, "w", closefd=False))
+        elif isinstance(stream, TextIOWrapper):
+            # A name with bytes that are no text must not end a listing.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _give_up_stdout() -> None:
+    # Python flushes stdout once more when it ends, and would complain again.
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    parser = Parser(
+        "",
+        "COMMAND",
+        "A Linux container runtime",
+        interspersed=False,
+        notes=_notes(),
+        program="orlop",
+    )
+    parser.flag(
+        "-H",
+        "--host",
+        default=os.environ.get("ORLOP_HOST"),
+        help=f"The daemon's socket (default {DEFAULT_ADDRESS}, or ORLOP_HOST)",
+    )
+    parser.switch("-v", "--version", help="Print the version and quit")
+    options = parser.parse(words)
+    if options.version:
+        print(f"Orlop version {__version__}")
+        return 0
+    if not options.operands:
+        raise HelpWanted(parser.format_help())
+    name, *rest = options.operands
+    command = find(name)
+    with Context(options.host) as context:
+        return command(rest, context)
+
+
+def find(name: str) -> Callable[[Sequence[str], Context], int]:
+    """The function of a command; raises Misuse for one that there is not."""
+    if name not in COMMANDS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f" (did you mean '{near[0]}'?)" if near else ""
+        raise Misuse(f"unknown command: orlop {name}{hint}", "orlop", FAILED)
+    module = import_module(f"supervisor.cli.commands.{COMMANDS[name][0]}")
+    function: Callable[[Sequence[str], Context], int] = getattr(module, name)
+    return function
+
+
+def _notes() -> str:
+    lines = "".join(f"  {name:<10}{summary}\n" for name, (_, summary) in COMMANDS.items())
+    return f"Commands:\n{lines}\n'orlop COMMAND --help' tells more."

@@ -1,0 +1,247 @@
+"""Values of flags that are more than a word: mounts, devices, ulimits, variables, policies.
+
+Each function takes the text after the flag and gives the piece of a create request's JSON;
+it raises ValueError (or InvalidArgument) saying what was wrong. What the kernel or the
+daemon must decide (whether a path exists, a capability is known) is left to the daemon.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from supervisor.spec.units import parse_size
+
+Json = dict[str, Any]
+
+ULIMITS = (
+    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
+    *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
+)
+
+
+def environment(text: str) -> str:
+    """NAME=value as it is; NAME alone with this process's value, if it has one."""
+    name, equals, _ = text.partition("=")
+    if not name:
+        raise ValueError(f"invalid environment variable: {text}")
+    return text if equals or name not in os.environ else f"{name}={os.environ[name]}"
+
+
+def environment_file(path: str) -> list[str]:
+    """The variables of an --env-file: NAME=value lines, `#` comments, NAME from outside."""
+    variables: list[str] = []
+    for number, line in enumerate(_text(path).splitlines(), 1):
+        line = line.lstrip()
+        name, equals, _ = line.partition("=")
+        if not line or line.startswith("#"):
+            continue
+        if not name or name != "".join(name.split()):
+            raise ValueError(f"{path}, line {number}: invalid variable name {name!r}")
+        if equals:
+            variables.append(line)
+        elif name in os.environ:
+            variables.append(f"{name}={os.environ[name]}")
+    return variables
+
+
+def label(text: str) -> tuple[str, str]:
+    """A label and its value; the value may be left out."""
+    name, _, value = text.partition("=")
+    if not name:
+        raise ValueError(f"invalid label '{text}': empty name")
+    return name, value
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """NAME=value, both parts needed (--sysctl, --log-opt)."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise ValueError("NAME=value is expected")
+    return name, value
+
+
+def volume(text: str) -> str:
+    """SOURCE:TARGET[:OPTIONS] with a source that begins with a dot made absolute."""
+    parts = text.split(":")
+    if len(parts) > 3:
+        raise ValueError("too many colons; SOURCE:TARGET[:OPTIONS] is expected")
+    if not all(parts):
+        raise ValueError("empty section between colons")
+    if len(parts) == 1:
+        raise ValueError("SOURCE:TARGET[:OPTIONS] is expected")
+    return ":".join([_absolute_if_dotted(parts[0]), *parts[1:]])
+
+
+def tmpfs(text: str) -> tuple[str, str]:
+    """TARGET[:OPTIONS]."""
+    target, _, options = text.partition(":")
+    return target, options
+
+
+def mount(text: str) -> Json:
+    """--mount's comma-separated list (quotes as in CSV): a mount of type bind or tmpfs."""
+    import csv
+
+    kind, fields = "volume", Json()
+    for item in next(csv.reader([text]), []):
+        name, equals, value = item.partition("=")
+        name = name.strip().lower()
+        if name == "type":
+            kind = value.lower()
+        elif name in _MOUNT_FIELDS:
+            _MOUNT_FIELDS[name](fields, value if equals else "true")
+        else:
+            raise ValueError(f"unknown option '{name}'; there are type, {', '.join(_MOUNT_FIELDS)}")
+    return _checked_mount(kind, fields)
+
+
+def _checked_mount(kind: str, fields: Json) -> Json:
+    if kind not in ("bind", "tmpfs"):
+        raise ValueError(f"type '{kind}' is not supported: give type=bind or type=tmpfs")
+    if not fields.get("Target"):
+        raise ValueError("target is required")
+    if kind == "bind" and not fields.get("Source"):
+        raise ValueError("source is required for type=bind")
+    if kind == "tmpfs" and "Source" in fields:
+        raise ValueError("type=tmpfs takes no source")
+    other = "TmpfsOptions" if kind == "bind" else "BindOptions"
+    if other in fields:
+        raise ValueError(f"options of another type than {kind}")
+    return {"Type": kind, **fields}
+
+
+def _put(name: str, convert: Callable[[str], Any] = str, group: str = "") -> Any:
+    def put(fields: Json, value: str) -> None:
+        into = fields.setdefault(group, {}) if group else fields
+        into[name] = convert(value)
+
+    return put
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(f"'{text}' is neither true nor false")
+    return text.lower() in ("true", "1")
+
+
+def _mode(text: str) -> int:
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ValueError(f"invalid tmpfs-mode '{text}': an octal number is expected") from None
+
+
+def _absolute_if_dotted(path: str) -> str:
+    return str(Path(path).absolute()) if path.startswith(".") else path
+
+
+_MOUNT_FIELDS: dict[str, Callable[[Json, str], None]] = {
+    "source": _put("Source", _absolute_if_dotted),
+    "src": _put("Source", _absolute_if_dotted),
+    "target": _put("Target"),
+    "dst": _put("Target"),
+    "destination": _put("Target"),
+    "readonly": _put("ReadOnly", _truth),
+    "ro": _put("ReadOnly", _truth),
+    "bind-propagation": _put("Propagation", group="BindOptions"),
+    "bind-nonrecursive": _put("NonRecursive", _truth, group="BindOptions"),
+    "tmpfs-size": _put("SizeBytes", parse_size, group="TmpfsOptions"),
+    "tmpfs-mode": _put("Mode", _mode, group="TmpfsOptions"),
+}
+
+
+def ulimit(text: str) -> Json:
+    """NAME=SOFT[:HARD]; -1 is unlimited; the hard limit is the soft one where left out."""
+    name, equals, numbers = text.partition("=")
+    soft_text, colon, hard_text = numbers.partition(":")
+    if not equals or name not in ULIMITS:
+        raise ValueError(f"NAME=SOFT[:HARD] is expected, NAME one of {', '.join(ULIMITS)}")
+    try:
+        soft = int(soft_text)
+        hard = int(hard_text) if colon else soft
+    except ValueError:
+        raise ValueError(f"'{numbers}' is not SOFT[:HARD] in whole numbers") from None
+    if hard != -1 and (soft > hard or soft == -1):
+        raise ValueError(f"the soft limit must not be above the hard limit: {soft} > {hard}")
+    return {"Name": name, "Soft": soft, "Hard": hard}
+
+
+def device(text: str) -> Json:
+    """HOST[:CONTAINER][:rwm]."""
+    host, *more = text.split(":")
+    access = more.pop() if more and _is_access(more[-1]) else "rwm"
+    if not host or len(more) > 1:
+        raise ValueError("HOST[:CONTAINER][:PERMISSIONS] is expected")
+    inside = more[0] if more else host
+    return {"PathOnHost": host, "PathInContainer": inside, "CgroupPermissions": access}
+
+
+def device_rate(text: str) -> Json:
+    """PATH:BYTES for a device's bytes per second."""
+    path, value = _device_value(text)
+    return {"Path": path, "Rate": parse_size(value)}
+
+
+def device_count(text: str) -> Json:
+    """PATH:NUMBER for a device's operations per second."""
+    path, value = _device_value(text)
+    return {"Path": path, "Rate": _number(value)}
+
+
+def device_weight(text: str) -> Json:
+    """PATH:WEIGHT for a device's share of I/O."""
+    path, value = _device_value(text)
+    return {"Path": path, "Weight": _number(value)}
+
+
+def restart_policy(text: str) -> Json:
+    """no, always, unless-stopped or on-failure[:MAX-RETRIES]."""
+    name, colon, retries = text.partition(":")
+    if name not in ("no", "always", "unless-stopped", "on-failure"):
+        raise ValueError("no, always, unless-stopped or on-failure[:MAX-RETRIES] is expected")
+    if colon and name != "on-failure":
+        raise ValueError("a number of retries goes with on-failure only")
+    if colon and not (retries.isascii() and retries.isdecimal()):
+        raise ValueError("maximum retry count must be an integer")
+    return {"Name": name, "MaximumRetryCount": int(retries or 0)}
+
+
+def security_option(text: str) -> str:
+    """One --security-opt; a seccomp profile's file is sent as its content."""
+    name, separator, value = text.partition("=")
+    if not separator:
+        name, separator, value = text.partition(":")
+    if not separator and text != "no-new-privileges":
+        raise ValueError("NAME=VALUE or no-new-privileges is expected")
+    if name == "seccomp" and value not in ("unconfined", "builtin"):
+        return f"seccomp={_text(value)}"
+    return text
+
+
+def _is_access(text: str) -> bool:
+    return bool(text) and set(text) <= set("rwm")
+
+
+def _device_value(text: str) -> tuple[str, str]:
+    path, colon, value = text.rpartition(":")
+    if not colon or not path.startswith("/dev/"):
+        raise ValueError("/dev/PATH:NUMBER is expected")
+    return path, value
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"'{text}' is not a whole number")
+    return int(text)
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"open {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: invalid UTF-8 at byte {error.start}") from None

@@ -1,0 +1,1 @@
+"""Trio: assembly, configuration, signals, sd_notify, structured log."""

@@ -1,0 +1,1 @@
+"""Pure: Docker Engine API JSON to and from Orlop's values."""

@@ -1,0 +1,110 @@
+"""JSON of GET /version and /info."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from supervisor.docker.times import rfc3339_nano
+from supervisor.docker.views import HostInfo
+from supervisor.oci.platform import architecture
+
+API_VERSION = "1.51"
+MIN_API_VERSION = "1.24"
+
+
+def version_json(info: HostInfo) -> dict[str, Any]:
+    """Docker's version object; Python's version stands where docker has Go's."""
+    common = {
+        "ApiVersion": API_VERSION,
+        "MinAPIVersion": MIN_API_VERSION,
+        "GitCommit": "",
+        "GoVersion": f"{platform.python_implementation()} {platform.python_version()}",
+        "Os": "linux",
+        "Arch": architecture(info.machine),
+        "KernelVersion": info.kernel,
+        "BuildTime": "",
+    }
+    details = {**common, "Experimental": "false"}
+    return {
+        "Platform": {"Name": "Orlop"},
+        "Components": [{"Name": "Engine", "Version": info.version, "Details": details}],
+        "Version": info.version,
+        **common,
+    }
+
+
+def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
+    """Docker's info object."""
+    limits = info.limits
+    return {
+        "ID": info.id,
+        "Containers": info.containers,
+        "ContainersRunning": info.containers_running,
+        "ContainersPaused": info.containers_paused,
+        "ContainersStopped": info.containers_stopped,
+        "Images": info.images,
+        "Driver": info.driver,
+        "DriverStatus": info.driver_status,
+        "Plugins": {
+            "Volume": [],
+            "Network": ["host", "null"],
+            "Authorization": None,
+            "Log": ["json-file", "local"],
+        },
+        "MemoryLimit": "memory" in limits,
+        "SwapLimit": "swap" in limits,
+        "KernelMemoryTCP": False,
+        "CpuCfsPeriod": "cpu_quota" in limits,
+        "CpuCfsQuota": "cpu_quota" in limits,
+        "CPUShares": "cpu_shares" in limits,
+        "CPUSet": "cpuset" in limits,
+        "PidsLimit": "pids" in limits,
+        "IPv4Forwarding": False,
+        "Debug": False,
+        "NFd": info.fds,
+        "OomKillDisable": "oom_kill_disable" in limits,
+        "NGoroutines": info.tasks,
+        "SystemTime": rfc3339_nano(now_ns),
+        "LoggingDriver": "json-file",
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": info.cgroup_version,
+        "NEventsListener": info.event_listeners,
+        "KernelVersion": info.kernel,
+        "OperatingSystem": info.operating_system,
+        "OSVersion": info.os_version,
+        "OSType": "linux",
+        "Architecture": info.machine,
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": None},
+        "NCPU": info.cpus,
+        "MemTotal": info.memory,
+        "GenericResources": None,
+        "DockerRootDir": info.root,
+        "HttpProxy": "",
+        "HttpsProxy": "",
+        "NoProxy": "",
+        "Name": info.name,
+        "Labels": [],
+        "ExperimentalBuild": False,
+        "ServerVersion": info.version,
+        "Runtimes": {"orlop": {"path": "orlop"}},
+        "DefaultRuntime": "orlop",
+        "Swarm": {
+            "NodeID": "",
+            "NodeAddr": "",
+            "LocalNodeState": "inactive",
+            "ControlAvailable": False,
+            "Error": "",
+            "RemoteManagers": None,
+        },
+        "LiveRestoreEnabled": True,
+        "Isolation": "",
+        "InitBinary": "orlop",
+        "ContainerdCommit": {"ID": ""},
+        "RuncCommit": {"ID": ""},
+        "InitCommit": {"ID": ""},
+        "SecurityOptions": info.security_options,
+        "CDISpecDirs": [],
+        "Warnings": info.warnings or None,
+    }

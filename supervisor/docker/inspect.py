@@ -1,0 +1,224 @@
+"""JSON of GET /containers/{id}/json and /exec/{id}/json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from supervisor.docker.create import CreateBody, command
+from supervisor.docker.host_config import HostConfig
+from supervisor.docker.mounts import Bind, binds
+from supervisor.docker.options import network_of
+from supervisor.docker.times import rfc3339_nano
+from supervisor.docker.views import ContainerView, ExecView
+from supervisor.spec.options import DEFAULT_SHM_SIZE
+
+RUNTIME = "orlop"
+
+_ENDPOINT: dict[str, Any] = {
+    "IPAMConfig": None,
+    "Links": None,
+    "Aliases": None,
+    "MacAddress": "",
+    "DriverOpts": None,
+    "GwPriority": 0,
+    "NetworkID": "",
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "DNSNames": None,
+}
+_HIDDEN_WHEN_UNSET = (
+    "OrlopRootfs",
+    "OrlopRootfsWritable",
+    "KernelMemory",
+    "KernelMemoryTCP",
+    "Annotations",
+    "StorageOpt",
+    "Tmpfs",
+    "Sysctls",
+    "Mounts",
+    "Init",
+)
+
+
+def container_json(view: ContainerView) -> dict[str, Any]:
+    """The container with docker's field names and types."""
+    body = view.body
+    words = command(body)
+    return {
+        "Id": view.id,
+        "Created": rfc3339_nano(view.created_ns),
+        "Path": words[0] if words else "",
+        "Args": words[1:],
+        "State": state_json(view),
+        "Image": view.image_id,
+        "ResolvConfPath": "",
+        "HostnamePath": "",
+        "HostsPath": "",
+        "LogPath": view.log_path,
+        "Name": f"/{view.name}",
+        "RestartCount": view.restart_count,
+        "Driver": "overlay2",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": view.exec_ids or None,
+        "HostConfig": host_config_json(body.host_config, network_of(body)),
+        "GraphDriver": {"Name": "overlay2", "Data": _graph(view)},
+        "Mounts": mounts_json(body.host_config),
+        "Config": config_json(body, view.hostname),
+        "NetworkSettings": _network_settings(network_of(body)),
+    }
+
+
+def state_json(view: ContainerView) -> dict[str, Any]:
+    """The State object."""
+    return {
+        "Status": view.status,
+        "Running": view.running,
+        "Paused": view.status == "paused",
+        "Restarting": view.status == "restarting",
+        "OOMKilled": view.oom_killed,
+        "Dead": view.status == "dead",
+        "Pid": view.pid,
+        "ExitCode": view.exit_code,
+        "Error": view.error,
+        "StartedAt": rfc3339_nano(view.started_ns),
+        "FinishedAt": rfc3339_nano(view.finished_ns),
+    }
+
+
+def config_json(body: CreateBody, hostname: str) -> dict[str, Any]:
+    """The Config object; what is optional in docker's answer only where it is set."""
+    config: dict[str, Any] = {
+        "Hostname": hostname or body.hostname,
+        "Domainname": body.domainname,
+        "User": body.user,
+        "AttachStdin": body.attach_stdin,
+        "AttachStdout": body.attach_stdout,
+        "AttachStderr": body.attach_stderr,
+        "Tty": body.tty,
+        "OpenStdin": body.open_stdin,
+        "StdinOnce": body.stdin_once,
+        "Env": body.env,
+        "Cmd": body.cmd,
+        "Image": body.image,
+        "Volumes": None,
+        "WorkingDir": body.working_dir,
+        "Entrypoint": body.entrypoint,
+        "OnBuild": None,
+        "Labels": body.labels,
+    }
+    if body.exposed_ports:
+        config["ExposedPorts"] = body.exposed_ports
+    if body.stop_signal:
+        config["StopSignal"] = body.stop_signal
+    if body.stop_timeout is not None:
+        config["StopTimeout"] = body.stop_timeout
+    return config
+
+
+def host_config_json(host: HostConfig, network: str) -> dict[str, Any]:
+    """The HostConfig object with the defaults that the container got."""
+    value: dict[str, Any] = msgspec.to_builtins(host)
+    for name in _HIDDEN_WHEN_UNSET:
+        if not value[name]:
+            del value[name]
+    value["NetworkMode"] = network
+    value["Runtime"] = RUNTIME
+    value["IpcMode"] = host.ipc_mode or "private"
+    value["CgroupnsMode"] = host.cgroupns_mode or "private"
+    value["ShmSize"] = host.shm_size or DEFAULT_SHM_SIZE
+    value["PidsLimit"] = host.pids_limit or None
+    value["MemorySwappiness"] = None
+    value["RestartPolicy"]["Name"] = host.restart_policy.name or "no"
+    value["LogConfig"]["Type"] = host.log_config.type or "json-file"
+    return value
+
+
+def mounts_json(host: HostConfig) -> list[dict[str, Any]]:
+    """The Mounts list, of inspect and of the container list."""
+    return [_mount_json(bind) for bind in binds(host)]
+
+
+def network_endpoints(network: str) -> dict[str, Any]:
+    """NetworkSettings.Networks: the one pseudo network."""
+    return {network: _ENDPOINT}
+
+
+def exec_json(view: ExecView) -> dict[str, Any]:
+    """An exec session with docker's field names and types."""
+    body = view.body
+    process: dict[str, Any] = {
+        "tty": body.tty,
+        "entrypoint": body.cmd[0],
+        "arguments": body.cmd[1:],
+        "privileged": body.privileged,
+    }
+    if body.user:
+        process["user"] = body.user
+    return {
+        "ID": view.id,
+        "Running": view.running,
+        "ExitCode": view.exit_code,
+        "ProcessConfig": process,
+        "OpenStdin": body.attach_stdin,
+        "OpenStderr": body.attach_stderr,
+        "OpenStdout": body.attach_stdout,
+        "CanRemove": False,
+        "ContainerID": view.container_id,
+        "DetachKeys": body.detach_keys,
+        "Pid": view.pid,
+    }
+
+
+def _mount_json(bind: Bind) -> dict[str, Any]:
+    return {
+        "Type": "bind",
+        "Source": bind.source,
+        "Destination": bind.destination,
+        "Mode": bind.mode,
+        "RW": not bind.read_only,
+        "Propagation": bind.propagation,
+    }
+
+
+def _graph(view: ContainerView) -> dict[str, str] | None:
+    if not view.upper_dir:
+        return None
+    return {
+        "ID": view.id,
+        "LowerDir": ":".join(view.lower_dirs),
+        "UpperDir": view.upper_dir,
+        "WorkDir": view.work_dir,
+    }
+
+
+def _network_settings(network: str) -> dict[str, Any]:
+    return {
+        "Bridge": "",
+        "SandboxID": "",
+        "SandboxKey": "",
+        "Ports": {},
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": "",
+        "Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "MacAddress": "",
+        "Networks": network_endpoints(network),
+    }

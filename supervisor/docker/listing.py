@@ -1,0 +1,101 @@
+"""GET /containers/json: which containers, and one summary of each in docker's words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from supervisor.docker.create import command
+from supervisor.docker.filters import Filters
+from supervisor.docker.inspect import mounts_json, network_endpoints
+from supervisor.docker.mounts import binds
+from supervisor.docker.options import network_of
+from supervisor.docker.views import ContainerView
+from supervisor.lifecycle import filters as lifecycle_filters
+from supervisor.lifecycle.filters import ContainerSummary
+from supervisor.spec.units import human_duration
+
+
+def select(
+    views: Sequence[ContainerView], raw: Filters, *, everything: bool, limit: int
+) -> list[ContainerView]:
+    """Which of `views` (newest first) the list shows; InvalidArgument for unknown filters.
+
+    Without `everything`, a limit or a filter about it, only containers that run.
+    """
+    shown = list(views)
+    if raw:
+        summaries = [filter_summary(view) for view in views]
+        filters = lifecycle_filters.parse(raw, summaries)
+        shown = [
+            view
+            for view, summary in zip(views, summaries, strict=True)
+            if lifecycle_filters.matches(summary, filters)
+        ]
+    if not (everything or limit > 0 or lifecycle_filters.shows_stopped(raw)):
+        shown = [view for view in shown if view.running]
+    return shown[:limit] if limit > 0 else shown
+
+
+def filter_summary(view: ContainerView) -> ContainerSummary:
+    """What filters look at."""
+    mounted = binds(view.body.host_config)
+    return ContainerSummary(
+        id=view.id,
+        name=view.name,
+        status=view.status,
+        created_ns=view.created_ns,
+        labels=view.labels,
+        exit_code=view.exit_code,
+        started=bool(view.started_ns),
+        image=view.image,
+        image_id=view.image_id,
+        volumes=frozenset(path for b in mounted for path in (b.source, b.destination)),
+        networks=frozenset({network_of(view.body)}),
+        exposed=frozenset(view.body.exposed_ports),
+    )
+
+
+def summary_json(view: ContainerView, now_ns: int) -> dict[str, Any]:
+    """One row of `docker ps`; `now_ns` is the wall clock."""
+    network = network_of(view.body)
+    return {
+        "Id": view.id,
+        "Names": (f"/{view.name}",),
+        "Image": view.image or view.image_id,
+        "ImageID": view.image_id,
+        "Command": command_text(command(view.body)),
+        "Created": view.created_ns // 1_000_000_000,
+        "Ports": (),
+        "Labels": view.labels,
+        "State": view.status,
+        "Status": status_text(view, now_ns),
+        "HostConfig": {"NetworkMode": network},
+        "NetworkSettings": {"Networks": network_endpoints(network)},
+        "Mounts": mounts_json(view.body.host_config),
+    }
+
+
+def status_text(view: ContainerView, now_ns: int) -> str:
+    """Docker's Status: "Up 3 minutes (Paused)", "Exited (137) 2 hours ago", …"""
+    up = human_duration(max(0, now_ns - view.started_ns))
+    ended = human_duration(max(0, now_ns - view.finished_ns))
+    match view.status:
+        case "running":
+            return f"Up {up}"
+        case "paused":
+            return f"Up {up} (Paused)"
+        case "restarting":
+            return f"Restarting ({view.exit_code}) {ended} ago"
+        case "removing":
+            return "Removal In Progress"
+        case "dead":
+            return "Dead"
+    if not view.finished_ns:
+        return "Created"
+    return f"Exited ({view.exit_code}) {ended} ago"
+
+
+def command_text(words: tuple[str, ...]) -> str:
+    """The command as one line; arguments with spaces quoted, as docker does."""
+    return " ".join([*words[:1], *(f"'{w}'" if " " in w else w for w in words[1:])])

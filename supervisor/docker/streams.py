@@ -1,0 +1,38 @@
+"""What a client asks of a container's streams: attach and logs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachOptions:
+    """One attach; the client's end is a connected stream socket passed beside it.
+
+    logs        first send what the log has
+    stream      then send and receive what comes; without it the attach ends after the logs
+    detach_keys docker's words ("ctrl-p,ctrl-q"); "" = the default
+    framed      output in 8-byte-header frames (no terminal), else raw
+    preface     bytes of stdin that came with the request
+    """
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    logs: bool = False
+    stream: bool = False
+    detach_keys: str = ""
+    framed: bool = True
+    preface: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """Which log records; times are wall clock in ns, `tail` None = all."""
+
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    since_ns: int | None = None
+    until_ns: int | None = None
+    tail: int | None = None

@@ -1,0 +1,143 @@
+"""What the engine shows of its containers, exec sessions, events and host.
+
+Frozen values, made by the engine, turned into Docker's JSON by the modules beside this
+one (`inspect`, `listing`, `events`, `host`). Times are wall clock in ns, 0 = never.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from supervisor.docker.create import CreateBody
+from supervisor.docker.exec import ExecBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerView:
+    """One container.
+
+    name        without a leading slash
+    image_id    "sha256:…", "" for one that runs from a folder
+    status      docker's word: created, running, paused, restarting, exited, removing, dead
+    pid         host pid of PID 1, 0 unless running
+    error       why it could not start, "" = it could
+    oom_killed  the kernel killed something of the latest run for want of memory
+    body        the request, merged with the image's config and brought up to date by updates
+    hostname    as the container has it
+    log_path    "" where it has no log
+    lower_dirs  the layers, top-most first; `upper_dir`, `work_dir` the writable layer
+    exec_ids    of exec sessions that run
+    """
+
+    id: str
+    name: str
+    created_ns: int
+    image_id: str = ""
+    status: str = "created"
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    restart_count: int = 0
+    body: CreateBody = field(default_factory=CreateBody)
+    hostname: str = ""
+    log_path: str = ""
+    lower_dirs: tuple[str, ...] = ()
+    upper_dir: str = ""
+    work_dir: str = ""
+    exec_ids: tuple[str, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        """Docker's State.Running: paused and restarting containers count too."""
+        return self.status in _RUNNING
+
+    @property
+    def image(self) -> str:
+        """The image as the request named it."""
+        return self.body.image
+
+    @property
+    def tty(self) -> bool:
+        """Whether its output is a terminal's: raw streams, not frames."""
+        return self.body.tty
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels, the image's included."""
+        return self.body.labels
+
+
+_RUNNING = frozenset({"running", "paused", "restarting"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecView:
+    """One exec session; `exit_code` None until it ended, `pid` on the host (0 = never ran)."""
+
+    id: str
+    container_id: str
+    body: ExecBody
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something happened to `id` of `type` (container, image, …); `action` is docker's."""
+
+    type: str
+    action: str
+    id: str
+    time_ns: int
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInfo:
+    """The host and the agent on it.
+
+    id               stable over restarts
+    version          the agent's
+    containers_…     numbers by docker's status
+    kernel           release, as `uname -r`
+    machine          as `uname -m`
+    memory           bytes
+    cgroup_version   "1" or "2": where limits are enforced
+    limits           which limits the host can enforce, of LIMITS
+    driver_status    rows about the storage driver
+    security_options docker's "name=…" words
+    """
+
+    id: str
+    name: str
+    version: str
+    root: str
+    containers: int = 0
+    containers_running: int = 0
+    containers_paused: int = 0
+    containers_stopped: int = 0
+    images: int = 0
+    kernel: str = ""
+    machine: str = ""
+    operating_system: str = ""
+    os_version: str = ""
+    cpus: int = 0
+    memory: int = 0
+    cgroup_version: str = "2"
+    limits: frozenset[str] = frozenset()
+    driver: str = "overlay2"
+    driver_status: tuple[tuple[str, str], ...] = ()
+    security_options: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    fds: int = 0
+    tasks: int = 0
+    event_listeners: int = 0
+
+
+LIMITS = frozenset(
+    {"memory", "swap", "cpu_quota", "cpu_shares", "cpuset", "pids", "oom_kill_disable"}
+)

@@ -1,0 +1,240 @@
+"""One container's actor: a mailbox of facts, `machine.step`, and the effects it asks for.
+
+Everything that happens to a container goes through its mailbox, one fact at a time; effects
+start or poke things and report back as facts. So no two operations on a container race,
+and none on different containers wait for each other.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from supervisor.engine.host import Host
+from supervisor.engine.record import Record
+from supervisor.engine.task import Task
+from supervisor.errors import NotFound, OrlopError
+from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.machine import Phase, State
+
+log = logging.getLogger("orlop.container")
+
+# Phases whose entry is acknowledged to somebody: on disk before anybody hears of it.
+SETTLED = frozenset({Phase.EXITED, Phase.RESTARTING, Phase.DEAD})
+Predicate = Callable[[State], bool]
+
+
+class Container:
+    """The record, its state, and the task of the current run.
+
+    `forgotten` is set when the container is gone for good. `task` is None between runs.
+    """
+
+    def __init__(self, host: Host, record: Record, nursery: trio.Nursery) -> None:
+        self.host = host
+        self.record = record
+        self.nursery = nursery
+        self.task: Task | None = None
+        self.forgotten = trio.Event()
+        self.exits = 0
+        self._run_over = trio.Event()
+        self._run_over.set()
+        self._changed = trio.Event()
+        self._inbox_send, self._inbox = trio.open_memory_channel[
+            tuple[m.Fact, "Answer | None"]
+        ](float("inf"))
+        # Sockets of clients that attached before the start: fd → attach fields.
+        self.early_clients: dict[int, dict[str, Any]] = {}
+
+    @property
+    def id(self) -> str:
+        """The full id."""
+        return self.record.id
+
+    @property
+    def state(self) -> State:
+        """The machine's state now."""
+        return self.record.state
+
+    # --- facts and requests -------------------------------------------------------------
+
+    def post(self, fact: m.Fact) -> None:
+        """Report an observation; never blocks."""
+        try:
+            self._inbox_send.send_nowait((fact, None))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            pass  # forgotten: observations of what is gone mean nothing
+
+    async def ask(self, request: m.Request) -> None:
+        """Make a request; returns when it is accepted, raises why it is not."""
+        answer = Answer()
+        try:
+            self._inbox_send.send_nowait((request, answer))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            raise NotFound(f"No such container: {self.record.name}") from None
+        await answer.wait()
+
+    async def until(self, predicate: Predicate) -> None:
+        """Wait until the state satisfies `predicate` or the container is forgotten."""
+        while not predicate(self.state) and not self.forgotten.is_set():
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        """The actor's loop, until the container is forgotten."""
+        async for fact, answer in self._inbox:
+            try:
+                state, effects = m.step(self.state, fact, trio.current_time())
+            except OrlopError as error:
+                if answer is not None:
+                    answer.refuse(_named(error, self.record.name))
+                continue
+            before = self.record.state
+            self.record.state = state
+            if state.exit is not None and before.exit is not state.exit:
+                self.exits += 1
+            try:
+                for effect in effects:
+                    await self._perform(effect)
+            except Exception as error:  # the actor must outlive a failing effect
+                log.exception("container %s: %s failed", self.id[:12], type(fact).__name__)
+                if answer is not None:
+                    answer.refuse(OrlopError(f"{type(fact).__name__}: {error}"))
+                    answer = None
+            if answer is not None:
+                answer.accept()
+            self._notify()
+            if self.forgotten.is_set():
+                self._inbox.close()
+                return
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    # --- effects ------------------------------------------------------------------------
+
+    async def _perform(self, effect: m.Effect) -> None:
+        match effect:
+            case m.Persist():
+                saved = self.host.save(self.record)
+                if self.state.phase in SETTLED:
+                    await saved.wait()
+            case m.Spawn(run):
+                self.nursery.start_soon(self._run_task, run)
+            case m.Signal(signal):
+                if self.task is not None:
+                    self.nursery.start_soon(self.task.signal, signal)
+            case m.KillCgroup():
+                if self.task is not None:
+                    self.task.kill()
+            case m.Freeze():
+                if self.task is not None:
+                    self.nursery.start_soon(self.task.freeze, True)
+            case m.Thaw():
+                if self.task is not None:
+                    self.nursery.start_soon(self.task.freeze, False)
+            case m.StartGrace(run, seconds):
+                self.nursery.start_soon(self._report_later, seconds, m.GraceOver(run))
+            case m.StartBackoff(run, seconds):
+                self.nursery.start_soon(self._report_later, seconds, m.BackoffOver(run))
+            case m.Cleanup():
+                self.nursery.start_soon(self._clean_up)
+            case m.Forget():
+                await self.host.delete(self.record).wait()
+                self.host.forget(self)
+                self.forgotten.set()
+            case m.Emit(action, attributes):
+                self.host.emit(self.record, action, dict(attributes))
+
+    async def _run_task(self, run: int) -> None:
+        """One run, from cgroup to exit record; the previous one's remains are gone first."""
+        await self._run_over.wait()
+        self._run_over = trio.Event()
+        try:
+            self.task = Task(self, run)
+            await self.task.live()
+        finally:
+            self.task = None
+            self._run_over.set()
+
+    async def adopt(self, task: Task) -> None:
+        """Take over a run that a previous supervisor started, and see it to its end."""
+        self._run_over = trio.Event()
+        self.task = task
+        try:
+            await task.follow()
+        finally:
+            self.task = None
+            self._run_over.set()
+
+    async def _report_later(self, seconds: float, fact: m.Fact) -> None:
+        with trio.move_on_after(seconds):
+            await self.forgotten.wait()
+        if not self.forgotten.is_set():
+            self.post(fact)
+
+    async def _clean_up(self) -> None:
+        await self._run_over.wait()
+        self.drop_early_clients()
+        try:
+            await self.host.remove_resources(self.record)
+        except OSError as error:
+            self.post(m.CleanFailed(str(error)))
+        else:
+            self.post(m.Cleaned())
+
+    # --- clients that attach before the start --------------------------------------------
+
+    def keep_client(self, fd: int, fields: dict[str, Any]) -> None:
+        """Hold an attached client's socket until the next start; owns `fd` from now on."""
+        self.early_clients[fd] = fields
+        self.host.watcher.add(fd, 0, lambda: self._drop_client(fd))
+
+    def _drop_client(self, fd: int) -> None:
+        if self.early_clients.pop(fd, None) is not None:
+            self.host.watcher.remove(fd)
+            self.host.close_fd(fd)
+
+    def drop_early_clients(self) -> None:
+        """Hang up on everybody who waits for a start that will not come."""
+        for fd in list(self.early_clients):
+            self._drop_client(fd)
+
+    def take_early_clients(self) -> dict[int, dict[str, Any]]:
+        """Hand over the waiting sockets; the caller owns them."""
+        clients, self.early_clients = self.early_clients, {}
+        for fd in clients:
+            self.host.watcher.remove(fd)
+        return clients
+
+
+class Answer:
+    """The outcome of a request: accepted, or refused with an error."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._error: OrlopError | None = None
+
+    def accept(self) -> None:
+        """The request was taken."""
+        self._event.set()
+
+    def refuse(self, error: OrlopError) -> None:
+        """The request was not taken."""
+        self._error = error
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return or raise, as it was answered."""
+        await self._event.wait()
+        if self._error is not None:
+            raise self._error
+
+
+def _named(error: OrlopError, name: str) -> OrlopError:
+    return type(error)(error.message.replace("{name}", name))
+
+

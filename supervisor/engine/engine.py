@@ -1,0 +1,391 @@
+"""The engine: every container of this supervisor by id and name, and what one can ask of them.
+
+The API calls it; it validates, finds the container, posts requests to its actor and waits
+for the state that answers. It answers questions about state from memory, never from a
+container's task: a stuck container slows nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import trio
+
+from supervisor.docker.create import CreateBody, merge_image
+from supervisor.docker.exec import ExecBody
+from supervisor.docker.options import container_options
+from supervisor.docker.update import UpdateBody, apply_update
+from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
+from supervisor.engine import checks, host_info, processes, recovery, view
+from supervisor.engine.attach import AttachOptions, attach_fields, send_log
+from supervisor.engine.container import Container
+from supervisor.engine.exec_session import ExecSessions
+from supervisor.engine.host import Host
+from supervisor.engine.logs import LogOptions, read_log
+from supervisor.engine.record import Record
+from supervisor.engine.waiter import Waiter
+from supervisor.errors import Conflict, InvalidArgument, NotFound
+from supervisor.kernel.probe import Feature, probe
+from supervisor.lifecycle import ids
+from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.restart import restart_policy
+from supervisor.spec import cgroup as cgroup_values
+from supervisor.spec.signals import parse_signal
+from supervisor.store.images import Image, ImageStore
+from supervisor.wire.logrecord import Record as LogRecord
+
+log = logging.getLogger("orlop.engine")
+
+DEFAULT_STOP_SECONDS = 10.0
+KILL_SECONDS = 10.0
+
+
+class Engine:
+    """`images` is the image store. All methods raise OrlopError for what cannot be."""
+
+    def __init__(self, host: Host, images: ImageStore, engine_id: str) -> None:
+        self.host = host
+        self.images = images
+        self.engine_id = engine_id
+        self.containers: dict[str, Container] = {}
+        self.names: dict[str, str] = {}
+        self.execs = ExecSessions(self)
+        self._nursery: trio.Nursery | None = None
+        self._rng = random.SystemRandom()
+        host.forget = self._forget
+        host.exec_exited = self.execs.exited
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Recover what is on disk, then serve until cancelled; started once recovery is done."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await self.host.run(nursery)
+            await recovery.recover(self)
+            task_status.started()
+            await trio.sleep_forever()
+
+    # --- finding ------------------------------------------------------------------------
+
+    def find(self, ref: str) -> Container:
+        """By id, name or unique id prefix; NotFound or InvalidArgument in docker's words."""
+        return self.containers[ids.resolve(ref, self.containers, self.names)]
+
+    def inspect(self, ref: str) -> ContainerView:
+        """What there is to say about one container."""
+        return view.container_view(self, self.find(ref))
+
+    def list(self) -> list[ContainerView]:
+        """All containers, newest first."""
+        newest = sorted(self.containers.values(), key=lambda c: -c.record.created_ns)
+        return [view.container_view(self, c) for c in newest]
+
+    # --- creating -----------------------------------------------------------------------
+
+    async def create(self, body: CreateBody, name: str | None) -> tuple[str, list[str]]:
+        """Make a container's record and folders; its id and warnings."""
+        image = None if body.host_config.orlop_rootfs else self.images.get(body.image)
+        merged = merge_image(body, image.config if image else None)
+        options = container_options(merged, checks.look_up_device)
+        cgroup_values.validate(options.resources)
+        policy = restart_policy(options.restart_policy, options.restart_max_retries)
+        checks.check_binds(options)
+        container_id = self._new_id()
+        record = Record(
+            id=container_id,
+            name=self._take_name(name, container_id),
+            created_ns=time.time_ns(),
+            image_id=image.id if image else "",
+            image_ref=body.image,
+            lowers=self._lowers(image, body),
+            rootfs_writable=body.host_config.orlop_rootfs_writable,
+            body=merged,
+            options=options,
+            state=m.State(auto_remove=options.auto_remove, policy=policy),
+        )
+        try:
+            checks.try_spec(self.host, record)
+            # The record first: a crash in between leaves a row that start-up can clean after.
+            await self.host.save(record).wait()
+            self.host.make_folders(record)
+        except BaseException:
+            self.names.pop(record.name, None)
+            with trio.CancelScope(shield=True):
+                await self.host.delete(record).wait()
+            raise
+        self.add(record)
+        self.host.emit(record, "create", {})
+        return container_id, checks.warnings(self.host, options)
+
+    def add(self, record: Record) -> Container:
+        """Take a record into service: its actor runs from now on."""
+        assert self._nursery is not None
+        container = Container(self.host, record, self._nursery)
+        self.containers[record.id] = container
+        self.names[record.name] = record.id
+        self._nursery.start_soon(container.run)
+        return container
+
+    @property
+    def nursery(self) -> trio.Nursery:
+        """The engine's tasks."""
+        assert self._nursery is not None
+        return self._nursery
+
+    def _forget(self, container: Container) -> None:
+        self.containers.pop(container.id, None)
+        if self.names.get(container.record.name) == container.id:
+            del self.names[container.record.name]
+        self.execs.forget(container.id)
+
+    def _new_id(self) -> str:
+        while (new := ids.new_id(secrets.token_bytes(32))) in self.containers:
+            pass
+        return new
+
+    def _take_name(self, name: str | None, container_id: str) -> str:
+        if name is None:
+            while (chosen := ids.generate_name(self._rng)) in self.names:
+                pass
+        else:
+            chosen = self._check_name(name)
+        self.names[chosen] = container_id
+        return chosen
+
+    def _check_name(self, name: str) -> str:
+        name = name.removeprefix("/")
+        ids.check_name(name)
+        if name in self.names:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{self.names[name]}". You have to remove (or rename) that container to be able '
+                "to reuse that name."
+            )
+        return name
+
+    def _lowers(self, image: Image | None, body: CreateBody) -> tuple[str, ...]:
+        if image is None:
+            return (checks.check_rootfs(body.host_config.orlop_rootfs),)
+        return tuple(str(path) for path in self.images.lowers(image))
+
+    # --- lifecycle ----------------------------------------------------------------------
+
+    async def start(self, ref: str) -> None:
+        """Start; returns when the container's program runs, raises why it does not."""
+        container = self.find(ref)
+        await container.ask(m.StartRequested())
+        await self._until_started(container)
+
+    async def _until_started(self, container: Container) -> None:
+        run = container.state.run
+        await container.until(lambda s: s.run != run or s.phase is not m.Phase.STARTING)
+        state = container.state
+        if state.run == run and state.error_code == "start_failed":
+            raise InvalidArgument(f"failed to start container: {state.failure}")
+
+    async def stop(self, ref: str, timeout: float | None, signal: str | None) -> None:
+        """Signal, grace, kill; returns when it has stopped. `timeout` None = the container's."""
+        container = self.find(ref)
+        number, grace = self._stop_terms(container, timeout, signal)
+        await container.ask(m.StopRequested(number, grace))
+        await self._until_over(container, grace)
+
+    async def restart(self, ref: str, timeout: float | None, signal: str | None) -> None:
+        """Stop as `stop` does, then start; just start what does not run."""
+        container = self.find(ref)
+        number, grace = self._stop_terms(container, timeout, signal)
+        run = container.state.run
+        await container.ask(m.RestartRequested(number, grace))
+        await container.until(lambda s: s.run != run or not s.restart_requested)
+        await self._until_started(container)
+
+    async def _until_over(self, container: Container, grace: float | None) -> None:
+        run = container.state.run
+        limit = float("inf") if grace is None or grace < 0 else grace + KILL_SECONDS
+        with trio.move_on_after(limit) as scope:
+            await container.until(lambda s: s.run != run or not s.live)
+        if scope.cancelled_caught:
+            raise Conflict(
+                f"cannot stop container {container.record.name}: it has not ended "
+                f"{KILL_SECONDS:.0f} s after SIGKILL (a process waits in the kernel)"
+            )
+
+    def _stop_terms(
+        self, container: Container, timeout: float | None, signal: str | None
+    ) -> tuple[int, float | None]:
+        options = container.record.options
+        number = parse_signal(signal or options.stop_signal or "SIGTERM")
+        if timeout is None:
+            configured = options.stop_timeout
+            timeout = DEFAULT_STOP_SECONDS if configured is None else float(configured)
+        return number, None if timeout < 0 else timeout
+
+    async def kill(self, ref: str, signal: str) -> None:
+        """Send a signal to PID 1; after SIGKILL, wait until it is gone, as docker does."""
+        container = self.find(ref)
+        number = parse_signal(signal or "SIGKILL")
+        stop_signal = parse_signal(container.record.options.stop_signal or "SIGTERM")
+        await container.ask(m.KillRequested(number, stop_signal))
+        if number == 9:
+            with trio.move_on_after(KILL_SECONDS):
+                run = container.state.run
+                await container.until(lambda s: s.run != run or not s.live)
+
+    async def pause(self, ref: str) -> None:
+        """Freeze all processes; returns when they are frozen."""
+        container = self.find(ref)
+        await container.ask(m.PauseRequested())
+        await container.until(lambda s: not s.freezing)
+
+    async def unpause(self, ref: str) -> None:
+        """Thaw all processes; returns when they run."""
+        container = self.find(ref)
+        await container.ask(m.UnpauseRequested())
+        await container.until(lambda s: s.phase is not m.Phase.PAUSED)
+
+    async def remove(self, ref: str, force: bool, volumes: bool, link: bool) -> None:
+        """Remove the container and its writable layer; the name is free when it returns."""
+        if link:
+            raise InvalidArgument("links between containers are not supported")
+        container = self.find(ref)
+        await container.ask(m.RemoveRequested(force))
+        await container.until(lambda s: s.phase is m.Phase.DEAD)
+        if not container.forgotten.is_set():
+            raise Conflict(
+                f"cannot remove container {container.record.name}: {container.state.failure}"
+            )
+
+    async def rename(self, ref: str, new: str) -> None:
+        """Give the container another name."""
+        container = self.find(ref)
+        if not new.removeprefix("/"):
+            raise InvalidArgument("Neither old nor new names may be empty")
+        if new.removeprefix("/") == container.record.name:
+            raise InvalidArgument("Renaming a container with the same name as its current name")
+        name = self._check_name(new)
+        old = container.record.name
+        self.names[name] = container.id
+        container.record.name = name
+        container.record.changed()
+        await self.host.save(container.record).wait()
+        self.names.pop(old, None)
+        self.host.emit(container.record, "rename", {"oldName": f"/{old}"})
+
+    async def update(self, ref: str, body: UpdateBody) -> list[str]:
+        """Change limits and restart policy, live where it runs."""
+        container = self.find(ref)
+        record = container.record
+        merged = msgspec.structs.replace(
+            record.body, host_config=apply_update(record.body.host_config, body)
+        )
+        options = container_options(merged, checks.look_up_device)
+        cgroup_values.validate(options.resources)
+        policy = restart_policy(options.restart_policy, options.restart_max_retries)
+        if policy.name != "no" and options.auto_remove:
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        task = container.task
+        if task is not None and task.group is not None:
+            checks.update_group(self.host, task.group, record.options, options)
+        record.body, record.options = merged, options
+        record.state = replace(record.state, policy=policy)
+        record.changed()
+        await self.host.save(record).wait()
+        self.host.emit(record, "update", {})
+        return checks.warnings(self.host, options)
+
+    async def wait(self, ref: str, condition: str) -> Waiter:
+        """A registered waiter for `not-running`, `next-exit` or `removed`."""
+        return Waiter(self.find(ref), condition)
+
+    # --- looking inside -----------------------------------------------------------------
+
+    async def top(self, ref: str, ps_args: str) -> tuple[list[str], list[list[str]]]:
+        """Titles and rows of the container's processes."""
+        container = self.find(ref)
+        if container.task is None or container.task.group is None or not container.state.pid:
+            raise Conflict(f"Container {container.id} is not running")
+        return processes.table(container.task.group.procs(), ps_args)
+
+    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogRecord]:
+        """Records of the container's log, following it as asked."""
+        container = self.find(ref)
+        return read_log(
+            self.host.bundle(container),
+            options,
+            self.host.folders,
+            lambda: not container.state.live and container.state.phase is not m.Phase.RESTARTING,
+        )
+
+    def events(self, since_ns: int | None, until_ns: int | None) -> AsyncIterator[Event]:
+        """The event stream."""
+        return self.host.bus.stream(since_ns, until_ns)
+
+    # --- streams ------------------------------------------------------------------------
+
+    async def attach(self, ref: str, options: AttachOptions, fd: int) -> None:
+        """Give a connected socket to the container's streams; owns `fd` from the call on."""
+        container = self.find_or_close(ref, fd)
+        if options.logs:
+            await send_log(self.host.bundle(container), options, fd)
+        if not options.stream:
+            os.close(fd)
+            return
+        fields = attach_fields(options)
+        task = container.task
+        if task is not None and task.shim is not None and container.state.pid:
+            try:
+                await task.shim.request("attach", fds=[fd], **fields)
+            finally:
+                os.close(fd)
+        else:
+            container.keep_client(fd, fields)
+
+    def find_or_close(self, ref: str, fd: int) -> Container:
+        """`find`, closing `fd` where there is no such container."""
+        try:
+            return self.find(ref)
+        except (NotFound, InvalidArgument):
+            os.close(fd)
+            raise
+
+    async def resize(self, ref: str, rows: int, columns: int) -> None:
+        """Set the terminal's size in characters."""
+        container = self.find(ref)
+        if container.task is None or container.task.shim is None or not container.state.pid:
+            raise Conflict(f"Container {container.id} is not running")
+        await container.task.shim.request("resize", rows=rows, columns=columns)
+
+    async def exec_create(self, ref: str, body: ExecBody) -> str:
+        """Prepare an exec session in a running container; its id."""
+        return self.execs.create(self.find(ref), body)
+
+    async def exec_start(self, exec_id: str, **options: Any) -> None:
+        """Run an exec session; see ExecSessions.start."""
+        await self.execs.start(exec_id, **options)
+
+    async def exec_inspect(self, exec_id: str) -> ExecView:
+        """The session's state, its exit code final once its stream has ended."""
+        return await self.execs.inspect(exec_id)
+
+    async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None:
+        """Set the size of the session's terminal."""
+        await self.execs.resize(exec_id, rows, columns)
+
+    # --- the host -----------------------------------------------------------------------
+
+    def info(self) -> HostInfo:
+        """The host and this agent."""
+        return host_info.host_info(self)
+
+    def features(self) -> tuple[Feature, ...]:
+        """What the host can do, probed now."""
+        return probe()
+
+

@@ -1,0 +1,251 @@
+"""What all containers of one supervisor share: the kernel's and the disk's side of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from supervisor.engine.events import EventBus
+from supervisor.engine.logs import FILE_NAME, FolderWatch
+from supervisor.engine.record import Record
+from supervisor.engine.watcher import Watcher
+from supervisor.engine.zygote import Zygote
+from supervisor.errors import KernelError
+from supervisor.kernel import bpf, capabilities
+from supervisor.kernel.cgroups import Group, Hierarchy, Layout
+from supervisor.spec import cgroup as cgroup_values
+from supervisor.spec import devices
+from supervisor.spec.build import HostFacts, build_spec, device_rules
+from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import CgroupPaths, Device, DeviceRule, Log, Overlay, Spec
+from supervisor.store.database import Database, Delete, Put, Ticket
+from supervisor.store.files import discard
+from supervisor.store.layout import DataRoot
+
+if TYPE_CHECKING:
+    from supervisor.engine.container import Container
+
+log = logging.getLogger("orlop.host")
+
+KIND = "container"
+
+
+class Host:
+    """Services, no policy. Paths are below the data root; all times are the kernel's."""
+
+    def __init__(self, root: DataRoot, database: Database, layout: Layout, parent: str) -> None:
+        self.root = root
+        self.database = database
+        self.layout = layout
+        self.hierarchy = Hierarchy(layout, parent)
+        self.zygote = Zygote()
+        self.watcher = Watcher()
+        self.folders = FolderWatch()
+        self.bus = EventBus()
+        self.facts = HostFacts(
+            cgroup=layout.kind,
+            v1_controllers=frozenset(layout.v1),
+            last_capability=capabilities.last_capability(),
+            capabilities=capabilities.get_capabilities()[1],
+            hostname=os.uname().nodename,
+            devices=host_devices(),
+            masked_paths=thermal_paths(),
+        )
+        self.forget: Callable[[Container], None] = lambda _container: None
+        self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
+        self._programs: dict[tuple[DeviceRule, ...], int] = {}
+        self._ooms: dict[str, dict[str, str]] = {}
+        self._nursery: trio.Nursery | None = None
+
+    # --- records ------------------------------------------------------------------------
+
+    def save(self, record: Record) -> Ticket:
+        """Queue the record for the database; the ticket's `wait` returns when it is durable."""
+        return self.database.submit([Put(KIND, record.id, record.encode())])
+
+    def delete(self, record: Record) -> Ticket:
+        """Queue the record's deletion."""
+        return self.database.submit([Delete(KIND, record.id)])
+
+    # --- the disk -----------------------------------------------------------------------
+
+    def bundle(self, container: Container) -> Path:
+        """The container's folder."""
+        return self.root.bundle(container.id)
+
+    def make_folders(self, record: Record) -> None:
+        """The bundle with its empty upper; nothing half-made stays if it fails."""
+        bundle = self.root.bundle(record.id)
+        bundle.mkdir(mode=0o700)
+        try:
+            if not record.rootfs_writable:
+                upper, work = bundle / "upper", bundle / "work"
+                upper.mkdir()
+                work.mkdir(mode=0o700)
+                # The upper's own mode and owner are those of "/" in the container.
+                like = os.stat(record.lowers[0])
+                upper.chmod(like.st_mode & 0o7777)
+                os.chown(upper, like.st_uid, like.st_gid)
+        except BaseException:
+            discard(bundle, self.root.trash)
+            raise
+
+    async def remove_resources(self, record: Record) -> None:
+        """Take the bundle away; what it held is deleted later, from the trash."""
+        bundle = self.root.bundle(record.id)
+        if bundle.exists():
+            discard(bundle, self.root.trash)
+            self.empty_trash_soon()
+
+    def empty_trash_soon(self) -> None:
+        """Let the daemon's sweeper know that there is something in the trash."""
+        self.trash_filled.set()
+
+    trash_filled: trio.Event
+
+    # --- specs and limits ---------------------------------------------------------------
+
+    def spec(self, container: Container, run: int, paths: CgroupPaths) -> Spec:
+        """The runtime spec of one run."""
+        record = container.record
+        bundle = self.root.bundle(record.id)
+        if record.rootfs_writable:
+            root = Overlay(lower=record.lowers)
+        else:
+            volatile = record.options.auto_remove
+            if volatile:
+                _forget_volatile(bundle / "work")
+            root = Overlay(
+                lower=record.lowers,
+                upper=str(bundle / "upper"),
+                work=str(bundle / "work"),
+                volatile=volatile,
+            )
+        options = record.options
+        output = Log(
+            path=str(bundle / FILE_NAME),
+            max_size=options.log_max_size,
+            max_files=options.log_max_files,
+        )
+        return build_spec(
+            options, id=record.id, run=run, root=root, cgroup=paths, log=output, host=self.facts
+        )
+
+    def limit(self, group: Group, options: ContainerOptions) -> None:
+        """Write the limits and the device rules of a new cgroup."""
+        group.write(self.writes(options))
+        self._allow_devices(group, options)
+
+    def writes(self, options: ContainerOptions) -> tuple[cgroup_values.Write, ...]:
+        """The files to write for the options' limits on this host."""
+        convert = (
+            cgroup_values.writes_v2 if self.layout.kind == "unified" else cgroup_values.writes_v1
+        )
+        return convert(options.resources, self.layout.controllers)
+
+    def _allow_devices(self, group: Group, options: ContainerOptions) -> None:
+        if not group.paths.unified:
+            return
+        rules = device_rules(options)
+        program = self._programs.get(rules)
+        if program is None:
+            program = self._programs[rules] = bpf.load_device_program(devices.assemble(rules))
+        folder = group.fd()
+        try:
+            bpf.attach_device_program(folder, program)
+        finally:
+            os.close(folder)
+
+    # --- telling ------------------------------------------------------------------------
+
+    def note_oom(self, container: Container, limit: int, peak: int) -> None:
+        """Remember the figures for the oom event that follows."""
+        self._ooms[container.id] = {"memoryLimit": str(limit), "memoryPeak": str(peak)}
+
+    def emit(self, record: Record, action: str, attributes: dict[str, str]) -> None:
+        """Publish a container event with docker's attributes: image, name, labels."""
+        if action == "oom":
+            attributes |= self._ooms.pop(record.id, {})
+            attributes["oomKills"] = str(record.state.oom_kills)
+        common = {**record.body.labels, "image": record.image_ref, "name": record.name}
+        self.bus.publish(KIND, action, record.id, {**common, **attributes})
+        if action in ("die", "destroy"):
+            self.folders.wake(self.root.bundle(record.id))
+
+    # --- small services -----------------------------------------------------------------
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> None:
+        """Call back once in `seconds`."""
+        if self._nursery is not None:
+            self._nursery.start_soon(_call_later, seconds, callback)
+
+    def close_fd(self, fd: int) -> None:
+        """Close a client's socket that was kept as a bare fd."""
+        os.close(fd)
+
+    async def run(self, nursery: trio.Nursery) -> None:
+        """Start the shared tasks in `nursery`."""
+        self._nursery = nursery
+        nursery.start_soon(self.watcher.run)
+        nursery.start_soon(self.folders.run)
+
+    def close(self) -> None:
+        """Release what is held: the zygote ends, its shims do not."""
+        self.zygote.close()
+        self.watcher.close()
+        self.folders.close()
+        for program in self._programs.values():
+            os.close(program)
+        self._programs.clear()
+
+
+async def _call_later(seconds: float, callback: Callable[[], None]) -> None:
+    await trio.sleep(seconds)
+    callback()
+
+
+def host_devices() -> tuple[Device, ...]:
+    """The host's device nodes, for privileged containers; those of /dev itself and below."""
+    found = []
+    for folder, subfolders, names in os.walk("/dev"):
+        subfolders[:] = [d for d in subfolders if d not in ("pts", "shm", "mqueue", "fd")]
+        for name in names:
+            path = os.path.join(folder, name)
+            node = os.lstat(path)
+            kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
+            if kind and path != "/dev/console":
+                found.append(
+                    Device(
+                        path=path,
+                        type=kind,
+                        major=os.major(node.st_rdev),
+                        minor=os.minor(node.st_rdev),
+                        mode=node.st_mode & 0o777,
+                        uid=node.st_uid,
+                        gid=node.st_gid,
+                    )
+                )
+    return tuple(found)
+
+
+def thermal_paths() -> tuple[str, ...]:
+    """Per-CPU throttle counters: a side channel that docker masks by the number of CPUs."""
+    base = Path("/sys/devices/system/cpu")
+    return tuple(str(p) for p in sorted(base.glob("cpu[0-9]*/thermal_throttle")))
+
+
+def _forget_volatile(work: Path) -> None:
+    """Let a volatile overlay be mounted again: the kernel marks it to refuse (overlayfs.rst)."""
+    mark = work / "work" / "incompat" / "volatile"
+    try:
+        mark.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KernelError("rmdir", str(mark), error.errno or 0) from None

@@ -1,0 +1,141 @@
+"""The supervisor's end of one shim connection: requests, replies, events."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from supervisor.errors import InitError, OrlopError, ProtocolError, Unavailable
+from supervisor.shim.shim import SOCKET_NAME
+from supervisor.wire import shim_protocol
+from supervisor.wire.shim_protocol import Message
+
+SILENCE_SECONDS = 30.0
+
+
+class ShimGone(Unavailable):
+    """The connection to the shim broke before it answered."""
+
+    code = "unavailable"
+
+
+async def connect(bundle: Path) -> ShimClient:
+    """Connect to the shim that serves `bundle`; OSError where none does."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        connection.setblocking(False)
+        # By the folder's fd: the path may be longer than sun_path holds.
+        connection.connect(f"/proc/self/fd/{folder}/{SOCKET_NAME}")
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        os.close(folder)
+    return ShimClient(connection)
+
+
+class ShimClient:
+    """`run` reads until the shim closes; events go to the channel `events`, which then ends."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self.shim_pid = 0
+        self.version = 0
+        self.gone = False
+        self._next_id = 1
+        self._waiting: dict[int, trio.Event] = {}
+        self._replies: dict[int, Message] = {}
+        self._send_events, self.events = trio.open_memory_channel[Message](64)
+
+    async def run(self) -> None:
+        """Read messages until the end; fails every request that still waits."""
+        try:
+            with self._send_events:
+                while packet := await self._receive():
+                    await self._take(shim_protocol.decode(packet))
+        except (OSError, ProtocolError):
+            pass  # a broken connection is the same to everybody as a closed one
+        finally:
+            self.close()
+
+    async def request(self, op: str, fds: Sequence[int] = (), **fields: Any) -> Message:
+        """Send a request and wait for its `ok`; raises what the shim answers, or ShimGone.
+
+        The fds are duplicated by the kernel: the caller still owns its own.
+        """
+        number = self._next_id
+        self._next_id += 1
+        packet = shim_protocol.encode({"id": number, "op": op, **fields})
+        event = self._waiting[number] = trio.Event()
+        try:
+            await self._send(packet, fds)
+            await event.wait()
+            reply = self._replies.pop(number, None)
+        finally:
+            self._waiting.pop(number, None)
+            self._replies.pop(number, None)
+        if reply is None:
+            raise ShimGone(f"the shim ended before it answered {op}")
+        if "error" in reply:
+            raise shim_protocol.error_from_json(reply["error"])
+        ok: Message = reply.get("ok", {})
+        return ok
+
+    def close(self) -> None:
+        """Close the connection; idempotent."""
+        self.gone = True
+        if self.connection.fileno() >= 0:
+            trio.lowlevel.notify_closing(self.connection)
+            self.connection.close()
+        for event in self._waiting.values():
+            event.set()
+
+    async def _receive(self) -> bytes:
+        while True:
+            try:
+                return self.connection.recv(shim_protocol.MAX_MESSAGE)
+            except BlockingIOError:
+                await trio.lowlevel.wait_readable(self.connection)
+
+    async def _send(self, packet: bytes, fds: Sequence[int]) -> None:
+        with trio.move_on_after(SILENCE_SECONDS) as scope:
+            while True:
+                if self.gone:
+                    raise ShimGone("the shim is gone")
+                try:
+                    socket.send_fds(self.connection, [packet], list(fds))
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self.connection)
+                except OSError as error:
+                    raise ShimGone(f"the shim is gone: {error}") from None
+                else:
+                    return
+        if scope.cancelled_caught:
+            raise Unavailable(f"the shim has not read for {SILENCE_SECONDS:.0f} s (is it stopped?)")
+
+    async def _take(self, message: Message) -> None:
+        if message.get("event") == "hello":
+            self.shim_pid = int(message.get("shim_pid", 0))
+            self.version = int(message.get("version", 0))
+        elif "event" in message:
+            await self._send_events.send(message)
+        elif (number := message.get("id")) in self._waiting:
+            self._replies[number] = message
+            self._waiting[number].set()
+
+
+def start_error(error: OrlopError | InitError) -> tuple[int, str]:
+    """Docker's exit code and the text of a failed start: 127 not found, 126 not executable."""
+    if isinstance(error, InitError):
+        if error.step == "execve":
+            return (127 if error.errno == 2 else 126), error.message
+        if error.step == "cwd":
+            return (127 if error.errno == 2 else 126), error.message
+        return 125, error.message
+    return 125, error.message

@@ -1,0 +1,290 @@
+"""One run of a container: cgroup, bundle, shim, the wait for its end, and what is left after.
+
+    live:   cgroup + config.json → zygote: spawn → created → clients → start → … → exited
+    follow: the same from the middle, for a shim that a previous supervisor started
+
+A run always reports exactly one of: TaskStarted then Exited; or StartFailed. Only after
+that report, durable on disk, is the shim let go.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from supervisor.engine.oom import OomWatcher
+from supervisor.engine.shim_client import ShimClient, start_error
+from supervisor.errors import InitError, Internal, KernelError, OrlopError, ProtocolError
+from supervisor.kernel.cgroups import Group
+from supervisor.lifecycle import machine as m
+from supervisor.shim import exit_record
+from supervisor.shim.exit_record import ExitRecord, record_from_json
+from supervisor.shim.shim import CONFIG_NAME
+from supervisor.spec.codec import to_json
+from supervisor.wire.shim_protocol import Message, error_from_json
+
+if TYPE_CHECKING:
+    from supervisor.engine.container import Container
+
+log = logging.getLogger("orlop.task")
+
+REMOVE_RETRY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+EMPTY_SECONDS = 10.0
+LOST = "the shim was lost: the exit status is not known"
+
+
+class Task:
+    """`shim` is None until the zygote forked it; `pid` 0 until the container's program runs."""
+
+    def __init__(self, container: Container, run: int) -> None:
+        self.container = container
+        self.host = container.host
+        self.run = run
+        self.group: Group | None = None
+        self.shim: ShimClient | None = None
+        self.oom: OomWatcher | None = None
+        self._start_error: InitError | OrlopError | None = None
+        self._over = False
+
+    # --- the two ways in ----------------------------------------------------------------
+
+    async def live(self) -> None:
+        """Start the run and see it to its end; never raises for a run that fails."""
+        try:
+            self._make_cgroup()
+            self._write_bundle()
+            self.shim = ShimClient(await self.host.zygote.spawn(self.host.bundle(self.container)))
+        except (OSError, OrlopError, InitError) as error:
+            self._report_start_failure(error if isinstance(error, OrlopError | InitError) else None, str(error))
+            await self._release()
+            return
+        await self.follow()
+
+    async def follow(self) -> None:
+        """Listen to the shim until its run is over and reported."""
+        assert self.shim is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.shim.run)
+            async for event in self.shim.events:
+                await self._take(event)
+            if not self._over:
+                await self._lost()
+        await self._release()
+
+    def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
+        """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
+        self.group = group
+        self.oom = OomWatcher(self.host, group, oom_kills, self._oom)
+
+    # --- the engine's pokes -------------------------------------------------------------
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to PID 1; nothing if it has ended."""
+        if self.shim is None:
+            return
+        try:
+            await self.shim.request("signal", signal=number)
+        except OrlopError as error:
+            log.info("container %s: signal %d: %s", self.container.id[:12], number, error)
+
+    def kill(self) -> None:
+        """SIGKILL every process of the container."""
+        if self.group is not None:
+            try:
+                self.group.kill()
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):
+                    raise
+
+    async def freeze(self, wanted: bool) -> None:
+        """Freeze or thaw all processes and report when the kernel says it is so."""
+        if self.group is None:
+            return
+        group = self.group
+        try:
+            watch = group.events_watch()
+        except OSError:
+            return  # it ended meanwhile
+        changed = trio.Event()
+
+        def woke() -> None:
+            changed.set()
+
+        self.host.watcher.add(watch.fd, watch.events, woke)
+        try:
+            (group.freeze if wanted else group.thaw)()
+            while watch.frozen() != wanted and not self._over:
+                with trio.move_on_after(1.0):
+                    await changed.wait()
+                changed = trio.Event()
+        except OSError as error:
+            log.info("container %s: freeze: %s", self.container.id[:12], error)
+            return
+        finally:
+            self.host.watcher.remove(watch.fd)
+            watch.close()
+        self.container.post(m.Frozen(self.run) if wanted else m.Thawed(self.run))
+
+    # --- starting -----------------------------------------------------------------------
+
+    def _make_cgroup(self) -> None:
+        self.group = self.host.hierarchy.create(self.container.id)
+        self.host.limit(self.group, self.container.record.options)
+        self.oom = OomWatcher(self.host, self.group, 0, self._oom)
+
+    def _write_bundle(self) -> None:
+        assert self.group is not None
+        spec = self.host.spec(self.container, self.run, self.group.paths)
+        bundle = self.host.bundle(self.container)
+        path = bundle / CONFIG_NAME
+        # Not durable: it is written anew for each run, and a shim reads it at once.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(path, flags, 0o600)
+        try:
+            os.write(fd, json.dumps(to_json(spec)).encode())
+        finally:
+            os.close(fd)
+        (bundle / exit_record.FILE_NAME).unlink(missing_ok=True)
+
+    async def _created(self) -> None:
+        assert self.shim is not None
+        for fd, fields in self.container.take_early_clients().items():
+            try:
+                await self.shim.request("attach", fds=[fd], **fields)
+            except OrlopError as error:
+                log.info("container %s: attach: %s", self.container.id[:12], error)
+            finally:
+                os.close(fd)
+        try:
+            reply = await self.shim.request("start")
+        except (InitError, OrlopError) as error:
+            # Reported when the shim says that init is gone.
+            self._start_error = error
+        else:
+            self.container.post(m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"])))
+
+    # --- what the shim tells ------------------------------------------------------------
+
+    async def _take(self, event: Message) -> None:
+        match event.get("event"):
+            case "created":
+                await self._created()
+            case "exited":
+                await self._ended(record_from_json(event["record"]))
+            case "failed":
+                error = error_from_json(event["error"])
+                self._report_start_failure(error, str(error))
+            case "exec_exited":
+                self.host.exec_exited(str(event["exec"]), int(event["code"]))
+
+    async def _ended(self, record: ExitRecord) -> None:
+        if self._over or record.run != self.run:
+            return
+        await self._empty_cgroup()
+        seen = self.oom.seen if self.oom else 0
+        if record.oom_kills > seen:
+            if self.oom is not None:
+                self.oom.stop()
+            self._oom(record.oom_kills - seen, record.memory_limit, record.memory_peak)
+        if record.error is not None:
+            error = InitError.from_json(record.error)
+            self._report_start_failure(self._start_error or error, error.message)
+        else:
+            self._over = True
+            ended = m.Exit(
+                code=record.code,
+                signal=record.signal,
+                at_ns=record.finished_ns,
+                uptime_ns=record.finished_ns - record.started_ns,
+            )
+            self.container.post(m.Exited(self.run, ended))
+        await self.container.until(lambda s: s.run != self.run or not s.live)
+        assert self.shim is not None
+        try:
+            await self.shim.request("acknowledge")
+        except OrlopError:
+            pass  # it is gone already, as it was asked to
+
+    async def _lost(self) -> None:
+        """The shim died without a word: nothing of the container may live on."""
+        self.kill()
+        await self._empty_cgroup()
+        try:
+            record = exit_record.read(str(self.host.bundle(self.container)))
+        except ProtocolError:
+            record = None
+        if record is not None and record.run == self.run:
+            await self._ended(record)
+            return
+        self._over = True
+        if self.container.state.pid:
+            lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=LOST)
+            self.container.post(m.Exited(self.run, lost))
+        else:
+            self._report_start_failure(None, LOST)
+        await self.container.until(lambda s: s.run != self.run or not s.live)
+
+    def _report_start_failure(self, error: InitError | OrlopError | None, text: str) -> None:
+        self._over = True
+        code, message = start_error(error or Internal(text))
+        self.container.post(m.StartFailed(self.run, message, code, time.time_ns()))
+
+    def _oom(self, count: int, limit: int, peak: int) -> None:
+        self.host.note_oom(self.container, limit, peak)
+        self.container.post(m.OomKilled(self.run, count))
+
+    # --- afterwards ---------------------------------------------------------------------
+
+    async def _empty_cgroup(self) -> None:
+        """Wait until the last process is gone; kill what outlived PID 1 (host-pid containers)."""
+        if self.group is None:
+            return
+        try:
+            if not self.group.populated():
+                return
+            watch = self.group.events_watch()
+        except OSError:
+            return
+        emptied = trio.Event()
+        self.host.watcher.add(
+            watch.fd, watch.events, lambda: None if watch.populated() else emptied.set()
+        )
+        try:
+            self.group.kill()
+            if watch.populated():
+                with trio.move_on_after(EMPTY_SECONDS):
+                    await emptied.wait()
+        except OSError as error:
+            log.warning("container %s: emptying its cgroup: %s", self.container.id[:12], error)
+        finally:
+            self.host.watcher.remove(watch.fd)
+            watch.close()
+
+    async def _release(self) -> None:
+        """Give up the watch and the cgroup; a cgroup that stays is an error in the log, swept later."""
+        if self.oom is not None:
+            self.oom.stop()
+            self.oom = None
+        group, self.group = self.group, None
+        if group is None:
+            return
+        for pause in (0.0, *REMOVE_RETRY_SECONDS):
+            if pause:
+                await trio.sleep(pause)
+            try:
+                group.remove()
+            except KernelError as error:
+                if error.errno != errno.EBUSY:
+                    log.error("container %s: %s", self.container.id[:12], error)
+                    return
+            else:
+                return
+        log.error("container %s: its cgroup is still busy", self.container.id[:12])
+
+

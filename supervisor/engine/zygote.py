@@ -1,0 +1,101 @@
+"""The supervisor's side of the zygote: starting it, asking it for shims, replacing it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import trio
+
+import supervisor
+from supervisor.errors import Unavailable
+from supervisor.wire import shim_protocol
+
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from supervisor.shim import zygote; zygote.main(int(sys.argv[2]))"
+)
+
+
+def start_zygote() -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new zygote process and our end of its socket.
+
+    `-I -S`: no site-packages, no environment, no user code; the path of this very package
+    is its only addition. posix_spawn or vfork underneath: the supervisor's memory is not copied.
+    """
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    root = str(Path(supervisor.__file__).parent.parent)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", BOOT, root, str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
+            env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+        )
+    ours.setblocking(False)
+    return process, ours
+
+
+class Zygote:
+    """Spawns shims; a zygote that died is replaced at the next request, once."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    @property
+    def pid(self) -> int:
+        """The zygote's pid, 0 when none runs."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start it now, so that the first container does not pay for it."""
+        self.close()
+        self._process, self._socket = start_zygote()
+
+    async def spawn(self, bundle: Path) -> socket.socket:
+        """Fork a shim for `bundle`; our end of the socket it speaks the shim protocol on."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle)})
+        with theirs:
+            for attempt in (1, 2):
+                if self._socket is None or (self._process and self._process.poll() is not None):
+                    self.start()
+                assert self._socket is not None
+                try:
+                    await _send(self._socket, request, theirs.fileno())
+                except OSError as error:
+                    self._forget()
+                    if attempt == 2:
+                        ours.close()
+                        raise Unavailable(f"the zygote does not answer: {error}") from None
+                else:
+                    break
+        ours.setblocking(False)
+        return ours
+
+    def close(self) -> None:
+        """End the zygote (its shims live on) and reap it."""
+        self._forget()
+        if self._process is not None:
+            self._process.wait(5)
+            self._process = None
+
+    def _forget(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+async def _send(sock: socket.socket, packet: bytes, fd: int) -> None:
+    while True:
+        try:
+            socket.send_fds(sock, [packet], [fd])
+        except BlockingIOError:
+            await trio.lowlevel.wait_writable(sock)
+        else:
+            return

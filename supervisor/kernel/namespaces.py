@@ -1,0 +1,139 @@
+"""Namespaces and clone3(2): namespaces(7), user_namespaces(7), include/uapi/linux/sched.h."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from ctypes import c_char_p, c_int, c_size_t, c_uint64, c_void_p
+from signal import SIGCHLD
+
+from supervisor.errors import KernelError
+from supervisor.kernel._call import SYS, check, encode, failed, prototype, syscall_prototype
+
+CLONE_VM = 0x100
+CLONE_FS = 0x200
+CLONE_FILES = 0x400
+CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_CLEAR_SIGHAND = 0x100000000  # clone3 only
+CLONE_INTO_CGROUP = 0x200000000  # clone3 only
+
+NAMESPACE_FLAGS: dict[str, int] = {
+    "pid": CLONE_NEWPID,
+    "mount": CLONE_NEWNS,
+    "network": CLONE_NEWNET,
+    "uts": CLONE_NEWUTS,
+    "ipc": CLONE_NEWIPC,
+    "cgroup": CLONE_NEWCGROUP,
+    "user": CLONE_NEWUSER,
+}
+PROC_NAMES: dict[str, str] = {
+    "pid": "pid",
+    "mount": "mnt",
+    "network": "net",
+    "uts": "uts",
+    "ipc": "ipc",
+    "cgroup": "cgroup",
+    "user": "user",
+}
+
+
+class _CloneArgs(ctypes.Structure):
+    """struct clone_args, in its third size (Linux 5.7: with `cgroup`)."""
+
+    _fields_ = (
+        ("flags", c_uint64),
+        ("pidfd", c_uint64),
+        ("child_tid", c_uint64),
+        ("parent_tid", c_uint64),
+        ("exit_signal", c_uint64),
+        ("stack", c_uint64),
+        ("stack_size", c_uint64),
+        ("tls", c_uint64),
+        ("set_tid", c_uint64),
+        ("set_tid_size", c_uint64),
+        ("cgroup", c_uint64),
+    )
+
+
+_clone3 = syscall_prototype(c_void_p, c_size_t)
+_unshare = prototype("unshare", c_int)
+_setns = prototype("setns", c_int, c_int)
+_sethostname = prototype("sethostname", c_char_p, c_size_t)
+_setdomainname = prototype("setdomainname", c_char_p, c_size_t)
+
+# What os.fork does around fork(2): import lock, at-fork hooks, the GIL made anew in the child.
+_before_fork = ctypes.pythonapi.PyOS_BeforeFork
+_after_fork_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
+_after_fork_child = ctypes.pythonapi.PyOS_AfterFork_Child
+for _hook in (_before_fork, _after_fork_parent, _after_fork_child):
+    _hook.argtypes = ()
+    _hook.restype = None
+
+
+def clone3(flags: int, *, exit_signal: int = SIGCHLD, cgroup_fd: int = -1) -> tuple[int, int]:
+    """Fork with CLONE_* flags; (pid, pidfd) in the parent, (0, -1) in the child.
+
+    `cgroup_fd`, a v2 cgroup's folder, adds CLONE_INTO_CGROUP. The pidfd is close-on-exec.
+    With CLONE_PARENT (the caller's parent reaps the child) `exit_signal` must be 0; a pid
+    namespace's PID 1 may not use it (EINVAL).
+
+    Only for a process with one thread: no other thread exists in the child, whatever
+    locks it held. glibc's own at-fork handlers do not run. Flags that share memory
+    (CLONE_VM) cannot work from Python.
+    """
+    pidfd = c_int(-1)
+    args = _CloneArgs(
+        flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal
+    )
+    if cgroup_fd >= 0:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup_fd
+    _before_fork()
+    pid = _clone3(SYS["clone3"], ctypes.addressof(args), ctypes.sizeof(args))
+    if pid == 0:
+        _after_fork_child()
+        return 0, -1
+    number = ctypes.get_errno()  # before any at-fork hook makes calls of its own
+    _after_fork_parent()
+    if pid < 0:
+        raise KernelError("clone3", "", number)
+    return pid, pidfd.value
+
+
+def unshare(flags: int) -> None:
+    """unshare(2): leave namespaces for new ones (CLONE_NEWPID: for the children only)."""
+    check(_unshare(flags), "unshare")
+
+
+def setns(fd: int, flags: int) -> None:
+    """setns(2): join the namespace at `fd`, or all `flags` say of a pidfd's process."""
+    check(_setns(fd, flags), "setns")
+
+
+def namespace_inode(pid: int, oci_type: str) -> int:
+    """The number that tells namespaces apart, as in "net:[4026531840]"."""
+    path = f"/proc/{pid}/ns/{PROC_NAMES[oci_type]}"
+    try:
+        return os.stat(path).st_ino
+    except OSError as error:
+        raise failed(error, "stat", path) from None
+
+
+def sethostname(name: str) -> None:
+    """Set the UTS namespace's host name (at most 64 bytes)."""
+    data = encode(name, "sethostname")
+    check(_sethostname(data, len(data)), "sethostname", name)
+
+
+def setdomainname(name: str) -> None:
+    """Set the UTS namespace's NIS domain name (at most 64 bytes)."""
+    data = encode(name, "setdomainname")
+    check(_setdomainname(data, len(data)), "setdomainname", name)

@@ -1,0 +1,1 @@
+"""OCI images as pure values: digests, references, configs, manifests, chain ids."""

@@ -1,0 +1,1 @@
+"""Trio: OCI distribution client. Empty so far."""

@@ -1,0 +1,166 @@
+"""One attached client: a connected stream socket that the shim owns.
+
+What the container writes goes out (framed or raw), what the client sends goes to the
+container's stdin. Sending never blocks: bytes the socket does not take wait in a buffer.
+"""
+
+import socket
+from collections.abc import Callable
+
+from supervisor.shim.loop import HUP, IN, OUT, Loop, Timer
+from supervisor.wire import detach, stdcopy
+
+READ_SIZE = 32768
+BUFFER_LIMIT = 1 << 20
+STALL_SECONDS = 10.0
+
+
+class Client:
+    """`session` hears of: input(data), end of input, detaching, loss, and a drained buffer."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        stream: socket.socket,
+        *,
+        wants: frozenset[int],
+        stdin: bool,
+        framed: bool,
+        detach_keys: bytes,
+        on_change: Callable[[], None],
+        on_input: Callable[["Client", bytes], None],
+        on_gone: Callable[["Client", bool], None],
+    ) -> None:
+        self.loop = loop
+        self.stream = stream
+        self.wants = wants
+        self.stdin = stdin
+        self.framed = framed
+        self.detacher = detach.Detacher(detach_keys) if detach_keys else None
+        self.on_change = on_change
+        self.on_input = on_input
+        self.on_gone = on_gone
+        self.buffer = bytearray()
+        self.reading = True
+        self.input_paused = False
+        self.finishing = False
+        self.closed = False
+        self.stall: Timer | None = None
+        stream.setblocking(False)
+        loop.add(stream.fileno(), IN, self._ready)
+
+    @property
+    def full(self) -> bool:
+        """Whether the container's output should wait for this client."""
+        return len(self.buffer) > BUFFER_LIMIT
+
+    def send(self, stream: int, data: bytes) -> None:
+        """Queue output of one stream (a stdcopy number), if this client wants it."""
+        if self.closed or self.finishing or stream not in self.wants:
+            return
+        if self.framed:
+            self.buffer += stdcopy.header(stream, len(data))
+        self.buffer += data
+        self._flush()
+
+    def feed(self, data: bytes) -> None:
+        """Input that came before the shim had the socket."""
+        if data:
+            self._take(data)
+
+    def finish(self) -> None:
+        """No more output: close once the buffer is out (or the client stalls)."""
+        self.finishing = True
+        self._flush()
+
+    def pause_input(self, paused: bool) -> None:
+        """Stop or resume reading while the container's stdin is full."""
+        if paused != self.input_paused and not self.closed:
+            self.input_paused = paused
+            self._watch()
+
+    def drop(self) -> None:
+        """Close at once, losing what is buffered."""
+        if not self.closed:
+            self._close(detached=False)
+
+    def _close(self, detached: bool) -> None:
+        self.closed = True
+        if self.stall is not None:
+            self.stall.cancel()
+        self.loop.remove(self.stream.fileno())
+        try:
+            # shutdown, as another process may still hold a copy of this socket.
+            self.stream.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.stream.close()
+        self.buffer.clear()
+        self.on_gone(self, detached)
+
+    def _ready(self, events: int) -> None:
+        if events & OUT:
+            self._flush()
+        if not self.closed and events & IN:
+            self._read()
+        # A half-closed client (no stdin to send) is still listening; a hung-up one is gone.
+        if not self.closed and events & HUP and not events & IN:
+            self._close(detached=False)
+
+    def _read(self) -> None:
+        try:
+            data = self.stream.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(detached=False)
+            return
+        if data:
+            self._take(data)
+            return
+        self.reading = False
+        self._watch()
+        if self.stdin:
+            self.on_input(self, b"")
+
+    def _take(self, data: bytes) -> None:
+        if not self.stdin:
+            return
+        detached = False
+        if self.detacher is not None:
+            data, detached = self.detacher.feed(data)
+        if data:
+            self.on_input(self, data)
+        if detached and not self.closed:
+            self._close(detached=True)
+
+    def _flush(self) -> None:
+        if self.closed:
+            return
+        try:
+            while self.buffer:
+                sent = self.stream.send(memoryview(self.buffer)[: 1 << 18])
+                del self.buffer[:sent]
+                if self.stall is not None:
+                    self.stall.cancel()
+                    self.stall = None
+        except BlockingIOError:
+            if self.stall is None:
+                self.stall = self.loop.call_later(STALL_SECONDS, self._stalled)
+        except OSError:
+            self._close(detached=False)
+            return
+        if self.finishing and not self.buffer:
+            self._close(detached=False)
+            return
+        self._watch()
+        self.on_change()
+
+    def _stalled(self) -> None:
+        self.stall = None
+        if self.full or self.finishing:
+            self.drop()
+
+    def _watch(self) -> None:
+        events = IN if self.reading and not self.input_paused else 0
+        self.loop.modify(self.stream.fileno(), events | (OUT if self.buffer else 0))

@@ -1,0 +1,179 @@
+"""The shim's side of exec sessions: launching, the sync conversation, the exit."""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from supervisor.errors import InitError
+from supervisor.shim import exec_stage, init
+from supervisor.shim.loop import IN, Loop
+from supervisor.shim.peer import Peer
+from supervisor.shim.session import Session
+from supervisor.spec.types import Process
+from supervisor.wire.shim_protocol import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Where an exec session's process has to go."""
+
+    pidfd: int
+    namespace_flags: int
+    cgroup_path: str
+    open_tasks: Callable[[], tuple[int, ...]]
+
+
+class ExecSession:
+    """`code` is None while it lives. The launch request is answered at execve (or its failure)."""
+
+    def __init__(
+        self,
+        name: str,
+        session: Session,
+        peer: Peer,
+        request: Message,
+        on_exit: Callable[[Message], None],
+    ) -> None:
+        self.name = name
+        self.session = session
+        self.peer = peer
+        self.request = request
+        self.on_exit = on_exit
+        self.stage_pid = 0
+        self.pid = 0
+        self.code: int | None = None
+        self.error: InitError | None = None
+        self.ready = False
+        self.sent_go = False
+        self.started = False
+        self.sync: socket.socket | None = None
+        self.size: tuple[int, int] | None = None
+
+    def launch(self, loop: Loop, launcher: Launcher, process: Process) -> None:
+        """Fork the stage; the rest follows in callbacks."""
+        self.loop = loop
+        far = (-1, -1, -1)
+        if not process.terminal:
+            far = self.session.open_pipes(bool(self.request.get("stdin")))
+        tasks = launcher.open_tasks()
+        cgroup = os.open(launcher.cgroup_path, init.DIRECTORY) if launcher.cgroup_path else -1
+        near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.stage_pid = os.fork()
+            if self.stage_pid == 0:
+                exec_stage.main(
+                    exec_stage.ExecStage(
+                        process=process,
+                        sync=sync,
+                        pidfd=launcher.pidfd,
+                        namespace_flags=launcher.namespace_flags,
+                        cgroup_fd=cgroup,
+                        cgroup_tasks=tasks,
+                        stdio=far,
+                    )
+                )
+        finally:
+            sync.close()
+            for fd in (*tasks, *far, cgroup):
+                if fd >= 0:
+                    os.close(fd)
+        near.setblocking(False)
+        self.sync = near
+        loop.add(near.fileno(), IN, lambda _events: self._read_all())
+
+    def state(self) -> Message:
+        """Pid and exit code as far as known."""
+        return {"pid": self.pid, "code": self.code, "running": self.code is None}
+
+    def child_ended(self, pid: int, status: int) -> bool:
+        """Whether the reaped child was this session's; takes its status if so."""
+        if pid == self.stage_pid and pid:
+            self.stage_pid = 0
+            self._read_all()
+            if self.pid == 0 and self.code is None:  # the stage failed: no process ever was
+                self._finish(127)
+            return True
+        if pid != self.pid:
+            self._read_all()  # the message with the pid may be waiting
+        if pid != self.pid or self.code is not None:
+            return False
+        self._read_all()
+        code = os.waitstatus_to_exitcode(status)
+        self._finish(code if code >= 0 else 128 - code)
+        return True
+
+    def _read_all(self) -> None:
+        while self.sync is not None and self._stage_speaks():
+            pass
+
+    def _stage_speaks(self) -> bool:
+        assert self.sync is not None
+        try:
+            packet, fds, _, _ = socket.recv_fds(self.sync, 65536, 1)
+        except BlockingIOError:
+            return False
+        except OSError:
+            packet, fds = b"", []
+        if not packet:
+            self._close_sync()
+            if self.error is None and self.sent_go:
+                self._started()
+            return False
+        message = json.loads(packet)
+        if "pid" in message:
+            self.pid = message["pid"]
+        elif message.get("pty"):
+            os.set_inheritable(fds[0], False)
+            self.session.use_terminal(fds[0])
+        elif message.get("ready"):
+            self.ready = True
+        else:
+            self.error = InitError.from_json(message)
+        if self.ready and self.pid and not self.sent_go:
+            self.sent_go = True
+            self.sync.send(init.GO)
+        return True
+
+    def _close_sync(self) -> None:
+        if self.sync is not None:
+            self.loop.remove(self.sync.fileno())
+            self.sync.close()
+            self.sync = None
+
+    def _started(self) -> None:
+        if not self.started:
+            self.started = True
+            self.peer.answer(self.request, {"pid": self.pid})
+
+    def _finish(self, code: int) -> None:
+        self._close_sync()
+        if self.error is not None:
+            code = 126 if self.error.errno != 2 else 127
+        elif self.sent_go:
+            self._started()
+        self.session.process_ended(lambda: self._report(code))
+
+    def _report(self, code: int) -> None:
+        farewell = b""
+        if self.error is not None:
+            farewell = self.error.message.encode() + b"\r\n"
+            self.peer.refuse(self.request, self.error)
+        elif not self.started:
+            gone = InitError(step="exec", path="", errno=0, message="exec: the process was killed")
+            self.peer.refuse(self.request, gone)
+        self.code = code
+        # Before the clients see the end: they ask for the code at once.
+        self.on_exit(
+            {
+                "event": "exec_exited",
+                "exec": self.name,
+                "code": code,
+                "pid": self.pid,
+                "at_ns": time.time_ns(),
+            }
+        )
+        self.session.finish_clients(farewell)
+        self.session.close()

@@ -1,0 +1,109 @@
+"""An exec session: a second process inside a running container.
+
+    shim                       stage                      process
+     │ fork ─────────────────► │ setns(all)
+     │                         │ clone3(CLONE_PARENT) ──► │ (the shim's child, in the cgroup)
+     │ ◄────── {"pid": n} ──── │ exits                    │ steps of `become`
+     │ ◄──────────────── {"pty": true} + fd ───────────── │ (terminal only)
+     │ ◄──────────────────── {"ready": true} ──────────── │
+     │ ────────────────────────── "go" ─────────────────► │ execve
+     │ ◄────────────────────── end of file ────────────── │
+
+The stage exists because a pid namespace is only entered by children, and because the shim
+itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap.
+"""
+
+import os
+import signal
+import socket
+from dataclasses import dataclass
+
+from supervisor.errors import InitError, KernelError
+from supervisor.kernel import namespaces, paths, process, tty
+from supervisor.shim import become
+from supervisor.shim.failure import describe, run_steps
+from supervisor.shim.init import DIRECTORY, GO, send
+from supervisor.spec.types import Process
+
+
+@dataclass(slots=True)
+class ExecStage:
+    """What the stage works on; fds are its own copies of the shim's."""
+
+    process: Process
+    sync: socket.socket
+    pidfd: int
+    namespace_flags: int
+    cgroup_fd: int
+    cgroup_tasks: tuple[int, ...]
+    stdio: tuple[int, int, int]
+
+
+def main(stage: ExecStage) -> None:
+    """Run in a fork of the shim; never returns."""
+    try:
+        process.set_dumpable(False)
+        process.reset_signals()
+        namespaces.setns(stage.pidfd, stage.namespace_flags)
+        pid = clone_into(stage.cgroup_fd)
+        if pid:
+            send(stage.sync, {"pid": pid})
+            os._exit(0)
+        run(stage)
+    except InitError as error:
+        send(stage.sync, error.to_json())
+    except BaseException as error:  # noqa: BLE001 - the last frame: nothing may escape into the shim's code
+        text = describe("exec", error) if isinstance(error, OSError) else None
+        send(
+            stage.sync,
+            (
+                text or InitError(step="exec", path="", errno=0, message=f"exec: {error!r}")
+            ).to_json(),
+        )
+    os._exit(127)
+
+
+def clone_into(cgroup_fd: int) -> int:
+    """clone3 as the shim's child, in the container's v2 cgroup where there is one."""
+    flags = namespaces.CLONE_PARENT
+    if cgroup_fd >= 0:
+        flags |= namespaces.CLONE_INTO_CGROUP
+    pid, pidfd = namespaces.clone3(flags, exit_signal=0, cgroup_fd=cgroup_fd)
+    if pid:
+        os.close(pidfd)
+    return pid
+
+
+def run(stage: ExecStage) -> None:
+    """The new process: cgroups, terminal, then the steps shared with init, then execve."""
+    process.set_parent_death_signal(signal.SIGKILL)
+    for fd in stage.cgroup_tasks:
+        os.write(fd, b"0")
+    root = os.open("/", DIRECTORY)
+    stdio = stage.stdio
+    if stage.process.terminal:
+        stdio = open_terminal(stage, root)
+    elif stdio[0] < 0:
+        stdio = (os.open("/dev/null", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC), *stdio[1:])
+    becoming = become.Becoming(process=stage.process, root_fd=root, stdio=stdio, make_cwd=False)
+    run_steps(become.STEPS, becoming)
+    process.set_parent_death_signal(signal.SIGKILL)  # changing ids cleared it
+    send(stage.sync, {"ready": True})
+    if stage.sync.recv(16) != GO:
+        os._exit(0)
+    become.execute(becoming)
+
+
+def open_terminal(stage: ExecStage, root: int) -> tuple[int, int, int]:
+    """A pty of the container's devpts; its master goes to the shim."""
+    try:
+        pts = paths.open_in_root(root, "/dev/pts", DIRECTORY)
+    except KernelError as error:
+        raise describe("console", error) from None
+    master = tty.open_pty_in(pts)
+    slave = tty.pty_peer(master)
+    if stage.process.console_rows and stage.process.console_columns:
+        tty.set_window_size(master, stage.process.console_rows, stage.process.console_columns)
+    send(stage.sync, {"pty": True}, (master,))
+    os.close(master)
+    return (slave, slave, slave)

@@ -1,0 +1,504 @@
+"""The container's init: from a clone of the shim to the container's PID 1, step by step.
+
+    shim                                   init
+     │ clone3(namespaces, into cgroup) ───► │
+     │ ── "mapped" (user namespace only) ─► │ credentials in the new user namespace
+     │                                      │ STEPS …
+     │ ◄──────── {"pty": true} + fd ─────── │ (terminal only)
+     │ ◄──────────── {"ready": true} ────── │ all is set up; waits: the container is *created*
+     │ ──────────────── "go" ─────────────► │ execve
+     │ ◄─── end of file (close-on-exec) ─── │ the container is *started*
+     │ ◄────── {"step": …, "errno": …} ──── │ instead of any of these: one typed error
+
+Each entry of STEPS says why it stands where it does.
+"""
+
+import json
+import os
+import signal
+import socket
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from supervisor.errors import InitError
+from supervisor.kernel import mounts, namespaces, netdev, paths, process, tty
+from supervisor.shim import become, pid1
+from supervisor.shim.failure import run_steps
+from supervisor.shim.rootfs import Prepared
+from supervisor.spec.mounts import MountOptions, parse_options
+from supervisor.spec.types import Device, Mount, Spec
+
+DEV_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+    ("core", "/proc/kcore"),
+)
+PROPAGATION = {
+    "private": mounts.MS_PRIVATE,
+    "slave": mounts.MS_SLAVE,
+    "shared": mounts.MS_SHARED,
+    "unbindable": mounts.MS_UNBINDABLE,
+}
+GO = b"go"
+MAPPED = b"mapped"
+DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class Init:
+    """What init works on. All fds are its own copies, close-on-exec, gone at execve.
+
+    `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
+    ((-1, -1, -1) with a terminal, -1 for a closed stdin).
+    """
+
+    spec: Spec
+    sync: socket.socket
+    prepared: Prepared
+    cgroup_tasks: tuple[int, ...]
+    stdio: tuple[int, int, int]
+    host_devices: dict[str, int] = field(default_factory=dict)
+    root: int = -1
+    proc: int = -1
+    dev: int = -1
+    becoming: become.Becoming | None = None
+
+    def makes(self, kind: str) -> bool:
+        """Whether the spec asks for a new namespace of this kind (not the host's, not a joined one)."""
+        return any(n.type == kind and not n.path for n in self.spec.namespaces)
+
+
+def main(init: Init) -> None:
+    """Run in the child of clone3; never returns."""
+    try:
+        run_steps(STEPS, init)
+        send(init.sync, {"ready": True})
+        if init.sync.recv(16) != GO:
+            os._exit(0)  # the shim gave up (or died): no container without a shim
+        assert init.becoming is not None
+        if init.spec.init:
+            pid1.run(init.becoming, init.sync.fileno())
+        else:
+            become.execute(init.becoming)
+    except InitError as error:
+        send(init.sync, error.to_json())
+    except BaseException as error:  # noqa: BLE001 - the last frame: nothing may escape into the shim's code
+        send(init.sync, InitError(step="init", path="", errno=0, message=f"init: {error!r}").to_json())
+    os._exit(127)
+
+
+def send(sync: socket.socket, message: Mapping[str, object], fds: tuple[int, ...] = ()) -> None:
+    """One message to the shim; silent where it is gone (its death is ours as well)."""
+    try:
+        socket.send_fds(sync, [json.dumps(dict(message)).encode()], list(fds))
+    except OSError:
+        pass
+
+
+def tie_to_shim(init: Init) -> None:
+    """Die with the shim; start from default signals and an unreadable memory image."""
+    process.set_parent_death_signal(signal.SIGKILL)
+    process.set_dumpable(False)
+    process.reset_signals()
+
+
+def enter_user_namespace(init: Init) -> None:
+    """Become root of the new user namespace once the shim has written the id maps."""
+    if not init.makes("user"):
+        return
+    if init.sync.recv(16) != MAPPED:
+        os._exit(0)
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    # Changing credentials clears the death signal and makes the image undumpable again.
+    process.set_parent_death_signal(signal.SIGKILL)
+
+
+def join_namespaces(init: Init) -> None:
+    """Enter namespaces given by path (--pid, --ipc, --net container:…); pid was joined before."""
+    for namespace in init.spec.namespaces:
+        if namespace.path and namespace.type != "pid":
+            fd = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(fd, namespaces.NAMESPACE_FLAGS[namespace.type])
+            os.close(fd)
+
+
+def join_cgroups(init: Init) -> None:
+    """Move into the v1 cgroups and take a cgroup namespace rooted there.
+
+    Writing 0 moves the calling thread alone and skips the kernel's thread-group lock, which
+    a pid written from outside would wait for. v2 was joined by clone3; but CLONE_NEWCGROUP
+    there would root the namespace at the shim's cgroup, so it is made here.
+    """
+    for fd in init.cgroup_tasks:
+        os.write(fd, b"0")
+        os.close(fd)
+    if init.makes("cgroup"):
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+
+
+def new_session(init: Init) -> None:
+    """Leave the shim's session keyring: keys of the host must not be reachable."""
+    process.join_new_session_keyring()
+
+
+def open_host_devices(init: Init) -> None:
+    """In a user namespace mknod is refused: keep the host's nodes to bind instead."""
+    if init.makes("user"):
+        for device in init.spec.devices:
+            init.host_devices[device.path] = mounts.open_tree(
+                mounts.AT_FDCWD, device.path, mounts.OPEN_TREE_CLONE
+            )
+
+
+def make_private(init: Init) -> None:
+    """No mount made from here on may propagate to the host."""
+    mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
+
+
+def attach_root(init: Init) -> None:
+    """Put the prepared root on top of everything in this namespace and stand in it."""
+    init.root = init.prepared.root
+    mounts.move_mount(init.root, mounts.AT_FDCWD, "/")
+    os.fchdir(init.root)
+
+
+def make_proc(init: Init) -> None:
+    """A proc of the new pid namespace, kept detached: ours even where a mount hides /proc."""
+    init.proc = new_filesystem("proc", MountOptions())
+    os.set_inheritable(init.proc, False)
+
+
+def apply_sysctls(init: Init) -> None:
+    """Write sysctls through our own proc, before /proc/sys becomes read-only."""
+    for key, value in init.spec.sysctl.items():
+        path = "sys/" + key.replace(".", "/")
+        try:
+            write_file(init.proc, path, value.encode())
+        except OSError as error:
+            raise InitError(
+                step="sysctl",
+                path=key,
+                errno=error.errno or 0,
+                message=f"sysctl {key}={value}: {(error.strerror or '').lower()}",
+            ) from None
+
+
+def write_file(dir_fd: int, path: str, data: bytes) -> None:
+    """One write(2) to a file below `dir_fd`."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=dir_fd)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def make_mounts(init: Init) -> None:
+    """All mounts of the spec, in its order, each target resolved inside the root (openat2)."""
+    for index, mount in enumerate(init.spec.mounts):
+        try:
+            make_mount(init, index, mount)
+        except OSError as error:
+            raise InitError(
+                step="mount",
+                path=mount.destination,
+                errno=error.errno or 0,
+                message=f"mount {mount.type} at {mount.destination}: {error}",
+            ) from None
+
+
+def make_mount(init: Init, index: int, mount: Mount) -> None:
+    """Make one mount of the spec and move it to its destination."""
+    options = parse_options(mount.options)
+    if mount.type == "bind":
+        source = init.prepared.binds[index]
+        _attach(init, source, mount.destination, stat.S_ISDIR(os.fstat(source).st_mode))
+        change_attributes(source, options)
+        return
+    if mount.type == "cgroup":
+        make_cgroup_mount(init, mount, options)
+        return
+    if mount.type == "proc":
+        # One more mount of the same instance, so that hidepid or ro can differ from ours.
+        fd = new_filesystem("proc", options)
+    else:
+        fd = new_filesystem(mount.type, options)
+    _attach(init, fd, mount.destination, folder=True)
+    if mount.destination == "/dev":
+        init.dev = fd
+    else:
+        os.close(fd)
+
+
+def change_attributes(fd: int, options: MountOptions) -> None:
+    """Set a bind's flags (recursively: an `ro` bind has no writable submount) and propagation."""
+    if options.attr_set or options.attr_clear or options.propagation:
+        mounts.mount_setattr(
+            fd,
+            "",
+            set=options.attr_set,
+            clear=options.attr_clear,
+            propagation=options.propagation,
+            recursive=True,
+        )
+
+
+def new_filesystem(fstype: str, options: MountOptions) -> int:
+    """A detached mount of a new instance of `fstype` with its data options and flags."""
+    context = mounts.fsopen(fstype)
+    try:
+        mounts.fsconfig_string(context, "source", fstype)
+        for key, value in options.data:
+            if value is None:
+                mounts.fsconfig_flag(context, key)
+            else:
+                mounts.fsconfig_string(context, key, value)
+        mounts.fsconfig_create(context)
+        return mounts.fsmount(context, options.attr_set)
+    finally:
+        os.close(context)
+
+
+def _attach(init: Init, fd: int, destination: str, folder: bool) -> None:
+    target = (paths.make_dirs_in_root if folder else paths.make_file_in_root)(
+        init.root, destination
+    )
+    try:
+        mounts.move_mount(fd, target)
+    finally:
+        os.close(target)
+
+
+def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:
+    """The container's own cgroup at /sys/fs/cgroup: v2, or on a hybrid host one folder each.
+
+    Mounted inside the cgroup namespace, a hierarchy's root is the container's cgroup.
+    """
+    cgroup = init.spec.cgroup
+    if not cgroup.v1:
+        fd = new_filesystem("cgroup2", options)
+        _attach(init, fd, mount.destination, folder=True)
+        os.close(fd)
+        return
+    base = new_filesystem("tmpfs", MountOptions(data=(("mode", "755"),)))
+    _attach(init, base, mount.destination, folder=True)
+    for controller in sorted(cgroup.v1):
+        one = MountOptions(attr_set=options.attr_set, data=((controller, None),))
+        _mount_in(base, controller, new_filesystem("cgroup", one))
+    if cgroup.unified:
+        _mount_in(base, "unified", new_filesystem("cgroup2", options))
+    mounts.mount_setattr(base, "", set=options.attr_set)
+    os.close(base)
+
+
+def _mount_in(base: int, name: str, fd: int) -> None:
+    os.mkdir(name, 0o555, dir_fd=base)
+    target = os.open(name, DIRECTORY, dir_fd=base)
+    mounts.move_mount(fd, target)
+    os.close(target)
+    os.close(fd)
+
+
+def make_devices(init: Init) -> None:
+    """Nodes, links and folders of /dev; after the mounts, since /dev is one of them."""
+    if init.dev < 0:
+        return  # /dev is the image's or a bind: leave it as it is
+    for device in init.spec.devices:
+        make_device(init, device)
+    for name, target in DEV_LINKS:
+        try:
+            os.symlink(target, name, dir_fd=init.dev)
+        except FileExistsError:
+            pass  # a bind or a device of the spec took the name
+
+
+def make_device(init: Init, device: Device) -> None:
+    """mknod one device (or bind the host's in a user namespace) with its mode and owner."""
+    if device.path in init.host_devices:
+        fd = init.host_devices.pop(device.path)
+        _attach(init, fd, device.path, folder=False)
+        os.close(fd)
+        return
+    folder, _, name = device.path.rpartition("/")
+    parent = paths.make_dirs_in_root(init.root, folder or "/")
+    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
+    try:
+        number = os.makedev(device.major, device.minor)
+        os.mknod(name, kind | device.mode, number, dir_fd=parent)
+        os.chmod(name, device.mode, dir_fd=parent)  # mknod obeyed the umask
+        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(parent)
+
+
+def open_console(init: Init) -> None:
+    """With a terminal: a pty of the container's own devpts, its master sent to the shim."""
+    p = init.spec.process
+    if not p.terminal:
+        if init.stdio[0] < 0:
+            null = paths.open_in_root(init.root, "/dev/null", os.O_RDWR | os.O_NOCTTY)
+            init.stdio = (null, *init.stdio[1:])
+        return
+    pts = paths.open_in_root(init.root, "/dev/pts", DIRECTORY)
+    master = tty.open_pty_in(pts)
+    os.close(pts)
+    slave = tty.pty_peer(master)
+    if p.console_rows and p.console_columns:
+        tty.set_window_size(master, p.console_rows, p.console_columns)
+    send(init.sync, {"pty": True}, (master,))
+    os.close(master)
+    # /dev/console is the slave: bound, not linked, as programs open it by that name.
+    bind = mounts.open_tree(slave, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+    _attach(init, bind, "/dev/console", folder=False)
+    os.close(bind)
+    init.stdio = (slave, slave, slave)
+
+
+def hide_paths(init: Init) -> None:
+    """Masked paths get an empty read-only cover, read-only ones a read-only bind of themselves.
+
+    Before pivot_root, through fds: no name is resolved twice. A path that does not exist
+    here has nothing to hide.
+    """
+    cover = null = -1
+    for path in init.spec.masked_paths:
+        target = _existing(init.root, path)
+        if target < 0:
+            continue
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            if cover < 0:
+                cover = new_filesystem(
+                    "tmpfs",
+                    MountOptions(attr_set=mounts.MOUNT_ATTR_RDONLY, data=(("size", "0"),)),
+                )
+            source = cover
+        else:
+            if null < 0:
+                null = _container_null(init)
+            source = null
+        copy = mounts.open_tree(source, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+        mounts.move_mount(copy, target)
+        os.close(copy)
+        os.close(target)
+    for path in init.spec.readonly_paths:
+        target = _existing(init.root, path)
+        if target < 0:
+            continue
+        copy = mounts.open_tree(
+            target, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH | mounts.AT_RECURSIVE
+        )
+        mounts.mount_setattr(copy, "", set=mounts.MOUNT_ATTR_RDONLY, recursive=True)
+        mounts.move_mount(copy, target)
+        os.close(copy)
+        os.close(target)
+
+
+def _container_null(init: Init) -> int:
+    """/dev/null of the container, checked to be the real one (CVE-2025-31133)."""
+    fd = paths.open_in_root(init.root, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
+    node = os.fstat(fd)
+    if not stat.S_ISCHR(node.st_mode) or node.st_rdev != os.makedev(1, 3):
+        raise InitError(
+            step="masked paths", path="/dev/null", errno=0, message="/dev/null is not the null device"
+        )
+    return fd
+
+
+def _existing(root: int, path: str) -> int:
+    try:
+        return paths.open_in_root(root, path, os.O_PATH)
+    except (FileNotFoundError, NotADirectoryError):
+        return -1
+
+
+def pivot(init: Init) -> None:
+    """Swap the root and drop the host's whole tree.
+
+    With both arguments "." (pivot_root(2), NOTES) the old root lies under the new one and
+    needs no folder in the image.
+    """
+    mounts.pivot_root(".", ".")
+    mounts.umount(".", mounts.MNT_DETACH)
+    os.chdir("/")
+
+
+def finish_root(init: Init) -> None:
+    """Propagation as asked; read-only last: mount points and links had to be made before."""
+    wanted = PROPAGATION[init.spec.root_propagation]
+    readonly = mounts.MOUNT_ATTR_RDONLY if init.spec.root_readonly else 0
+    if readonly or wanted != mounts.MS_PRIVATE:
+        mounts.mount_setattr(init.root, "", set=readonly, propagation=wanted)
+    init.root = os.open("/", DIRECTORY)
+
+
+def name_host(init: Init) -> None:
+    """Host and domain name of the new uts namespace."""
+    if init.makes("uts"):
+        if init.spec.hostname:
+            namespaces.sethostname(init.spec.hostname)
+        if init.spec.domainname:
+            namespaces.setdomainname(init.spec.domainname)
+
+
+def loopback_up(init: Init) -> None:
+    """A new network namespace has lo down; everything expects 127.0.0.1 to work."""
+    if init.makes("network"):
+        netdev.link_up("lo")
+
+
+def set_oom_score(init: Init) -> None:
+    """The container's own score, never the shim's protected one."""
+    score = init.spec.process.oom_score_adj
+    try:
+        write_file(init.proc, "self/oom_score_adj", str(score or 0).encode())
+    except PermissionError:
+        if score is not None and score >= 0:
+            raise  # only lowering needs CAP_SYS_RESOURCE, which the host may withhold
+    os.close(init.proc)
+    init.proc = -1
+
+
+def prepare_process(init: Init) -> None:
+    """The steps that exec sessions share, ending with nothing left to do but execve."""
+    init.becoming = become.Becoming(
+        process=init.spec.process, root_fd=init.root, stdio=init.stdio, make_cwd=True
+    )
+    run_steps(become.STEPS, init.becoming)
+    # Changing ids cleared the death signal (prctl(2)).
+    process.set_parent_death_signal(signal.SIGKILL)
+
+
+STEPS = (
+    # First: from here on a dead shim takes init with it, and no signal handler of it runs.
+    ("tie to shim", tie_to_shim),
+    # Before any mount: in a user namespace only its root may mount.
+    ("user namespace", enter_user_namespace),
+    ("join namespaces", join_namespaces),
+    # Before the mounts, so that what they cost is accounted to the container.
+    ("cgroup", join_cgroups),
+    ("session keyring", new_session),
+    ("host devices", open_host_devices),
+    ("private propagation", make_private),
+    ("root filesystem", attach_root),
+    ("proc", make_proc),
+    # Before /proc is mounted read-only for the container.
+    ("sysctl", apply_sysctls),
+    ("mounts", make_mounts),
+    ("devices", make_devices),
+    ("console", open_console),
+    # After all mounts: a mask must be on top.
+    ("masked paths", hide_paths),
+    ("pivot_root", pivot),
+    ("read-only root", finish_root),
+    ("hostname", name_host),
+    ("loopback", loopback_up),
+    # Through our proc, closed afterwards.
+    ("oom_score_adj", set_oom_score),
+    # Last: user, rlimits, capabilities are what the steps above could not work with.
+    ("process", prepare_process),
+)

@@ -1,0 +1,98 @@
+"""The shim's half of a container's filesystem: mounts prepared detached, before clone3.
+
+The overlay and every bind source are opened in the host's mount namespace as detached
+mounts (fds only: no path of the host ever has them), so that init only moves them into
+its own namespace. A container in a user namespace gets its layers and binds idmapped
+here, where the privilege for it is.
+"""
+
+import os
+from dataclasses import dataclass
+
+from supervisor.errors import InvalidArgument, KernelError
+from supervisor.kernel import mounts
+from supervisor.spec.mounts import parse_options
+from supervisor.spec.types import Overlay, Spec
+
+
+@dataclass(slots=True)
+class Prepared:
+    """Detached mounts owned by the shim: the root, and each bind by its index in the spec."""
+
+    root: int
+    binds: dict[int, int]
+
+    def close_binds(self) -> None:
+        """Drop the bind sources once init has its own; the root stays for the shim's life."""
+        for fd in self.binds.values():
+            os.close(fd)
+        self.binds.clear()
+
+
+def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
+    """Open the root and all bind sources; `userns_fd` ≥ 0 maps them into that namespace."""
+    prepared = Prepared(root=open_root(spec.root, userns_fd), binds={})
+    for index, mount in enumerate(spec.mounts):
+        if mount.type == "bind":
+            recursive = parse_options(mount.options).recursive
+            prepared.binds[index] = clone(mount.source, recursive, userns_fd)
+    return prepared
+
+
+def open_root(root: Overlay, userns_fd: int) -> int:
+    """A detached mount of the container's root filesystem."""
+    if not root.upper:
+        return clone(root.lower[0], recursive=True, userns_fd=userns_fd)
+    context = mounts.fsopen("overlay")
+    try:
+        mounts.fsconfig_string(context, "source", "overlay")
+        if userns_fd >= 0:
+            _mapped_layers(context, root, userns_fd)
+        else:
+            for lower in root.lower:
+                mounts.fsconfig_string(context, "lowerdir+", lower)
+            mounts.fsconfig_string(context, "upperdir", root.upper)
+            mounts.fsconfig_string(context, "workdir", root.work)
+        # The kernel's build-time defaults differ; diff and export rely on plain uppers.
+        for option in ("redirect_dir", "metacopy", "index"):
+            mounts.fsconfig_string(context, option, "off")
+        if root.volatile:
+            mounts.fsconfig_flag(context, "volatile")
+        mounts.fsconfig_create(context)
+        return mounts.fsmount(context)
+    finally:
+        os.close(context)
+
+
+def _mapped_layers(context: int, root: Overlay, userns_fd: int) -> None:
+    # upper and work must be one mount, so they are given as folders below one mapped clone.
+    parent = os.path.dirname(root.upper)
+    if parent != os.path.dirname(root.work):
+        raise InvalidArgument("upper and work of an idmapped overlay must be siblings")
+    base = clone(parent, recursive=False, userns_fd=userns_fd)
+    opened = [base]
+    try:
+        for lower in root.lower:
+            opened.append(clone(lower, recursive=False, userns_fd=userns_fd))
+            mounts.fsconfig_fd(context, "lowerdir+", opened[-1])
+        for key, path in (("upperdir", root.upper), ("workdir", root.work)):
+            opened.append(os.open(os.path.basename(path), os.O_PATH | os.O_CLOEXEC, dir_fd=base))
+            mounts.fsconfig_fd(context, key, opened[-1])
+    finally:
+        for fd in opened:
+            os.close(fd)
+
+
+def clone(source: str, recursive: bool, userns_fd: int = -1) -> int:
+    """A detached bind of `source`; KernelError names it where it does not exist."""
+    flags = mounts.OPEN_TREE_CLONE | (mounts.AT_RECURSIVE if recursive else 0)
+    fd = mounts.open_tree(mounts.AT_FDCWD, source, flags)
+    if userns_fd >= 0:
+        try:
+            mounts.mount_setattr(
+                fd, "", set=mounts.MOUNT_ATTR_IDMAP, userns_fd=userns_fd, recursive=recursive
+            )
+        except KernelError as error:
+            os.close(fd)
+            raise KernelError("mount_setattr(idmap)", source, error.errno or 0) from None
+    return fd

@@ -1,0 +1,515 @@
+"""The shim: the parent of one container's PID 1, for as long as that lives, and a little longer.
+
+It prepares the root, clones init, serves the shim protocol, pumps the streams, reaps, and
+writes the exit record before it tells anybody. It ends when a supervisor has acknowledged
+that record. See `docs/shim-protocol.md`.
+"""
+
+import errno
+import json
+import os
+import signal
+import socket
+import time
+import traceback
+
+from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, ProtocolError
+from supervisor.kernel import cgroups, namespaces, process
+from supervisor.shim import exit_record, init, rootfs, userns
+from supervisor.shim.client import Client
+from supervisor.shim.exec_session import ExecSession, Launcher
+from supervisor.shim.exit_record import ExitRecord
+from supervisor.shim.failure import describe
+from supervisor.shim.log_file import LogFile
+from supervisor.shim.loop import IN, Loop
+from supervisor.shim.peer import Peer
+from supervisor.shim.session import Session
+from supervisor.spec.codec import from_json
+from supervisor.spec.types import Process, Spec
+from supervisor.wire import shim_protocol, stdcopy
+from supervisor.wire.shim_protocol import Message
+
+SOCKET_NAME = "shim.sock"
+CONFIG_NAME = "config.json"
+REMEMBERED_EXECS = 256
+
+
+def main(bundle: str, control_fd: int) -> None:
+    """Run in a fork of the zygote; never returns."""
+    control = socket.socket(fileno=control_fd)
+    try:
+        os.setsid()
+        process.set_process_name("orlop-shim")
+        process.set_child_subreaper(True)
+        redirect_std_streams()
+        os.umask(0o077)
+        os.chdir(bundle)
+        Shim(control).run()
+    except BaseException as error:  # noqa: BLE001 - the last frame; the traceback is kept in the bundle
+        leave_traceback()
+        failure = describe("shim", error) if isinstance(error, OSError | InitError) else None
+        message = shim_protocol.error_to_json(
+            failure or InitError(step="shim", path=bundle, errno=0, message=f"shim: {error!r}")
+        )
+        try:
+            control.send(shim_protocol.encode({"event": "failed", "error": message}))
+        except OSError:
+            pass
+        os._exit(1)
+    os._exit(0)
+
+
+def redirect_std_streams() -> None:
+    """The supervisor's terminal or pipe must not be held open by containers' shims."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for target in range(3):
+        os.dup2(null, target)
+    if null > 2:
+        os.close(null)
+
+
+def leave_traceback() -> None:
+    """Write what went wrong to shim.err in the bundle (the current folder)."""
+    try:
+        fd = os.open("shim.err", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return
+    os.write(fd, traceback.format_exc().encode())
+    os.close(fd)
+
+
+class Shim:
+    """State of one container's run. `phase`: created (init waits) → running → exited."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.loop = Loop()
+        self.peers: list[Peer] = []
+        self.spec = read_spec()
+        self.folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        log = LogFile(self.spec.log) if self.spec.log.path else None
+        self.session = Session(self.loop, log=log, stdin_once=self.spec.stdin_once)
+        self.log = log
+        self.execs: dict[str, ExecSession] = {}
+        self.phase = "preparing"
+        self.pid = 0
+        self.pidfd = -1
+        self.root = -1
+        self.sync: socket.socket | None = None
+        self.starting: tuple[Peer, Message] | None = None
+        self.started_ns = 0
+        self.killed = False
+        self.status = 0
+        self.finished = (0, 0)
+        self.error: InitError | None = None
+        self.record: ExitRecord | None = None
+
+    def run(self) -> None:
+        """Serve until the exit record is acknowledged."""
+        self._add_peer(self.control)
+        self._listen()
+        self._watch_children()
+        try:
+            self._clone_init()
+        except (OSError, InitError, ProtocolError, ValueError) as error:
+            self._fail(describe("shim", error))
+        self.loop.run()
+
+    # --- becoming a container ---------------------------------------------------------
+
+    def _clone_init(self) -> None:
+        spec = self.spec
+        mapped = userns.open_mapped(spec) if spec.uid_mappings else -1
+        prepared = rootfs.prepare(spec, mapped)
+        self.root = prepared.root
+        if spec.process.terminal:
+            far = (-1, -1, -1)
+        else:
+            far = self.session.open_pipes(spec.stdin)
+        tasks = open_tasks(spec)
+        near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        cgroup = -1
+        flags = 0
+        for namespace in spec.namespaces:
+            if namespace.path:
+                if namespace.type == "pid":
+                    join_pid_namespace(namespace.path)
+            elif namespace.type != "cgroup":  # see init.join_cgroups
+                flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
+        flags |= namespaces.CLONE_NEWNS
+        if spec.cgroup.unified:
+            cgroup = os.open(spec.cgroup.unified, init.DIRECTORY)
+            flags |= namespaces.CLONE_INTO_CGROUP
+        try:
+            pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
+            if pid == 0:
+                init.main(init.Init(spec, sync, prepared, tasks, far))
+        finally:
+            sync.close()
+            for fd in (*tasks, *far, cgroup, mapped):
+                if fd >= 0:
+                    os.close(fd)
+        prepared.close_binds()
+        self.pid, self.pidfd, self.sync = pid, pidfd, near
+        if spec.uid_mappings:
+            userns.write_maps(pid, spec)
+            near.send(init.MAPPED)
+        near.setblocking(False)
+        self.loop.add(near.fileno(), IN, self._init_speaks)
+
+    def _init_speaks(self, _events: int) -> None:
+        assert self.sync is not None
+        try:
+            packet, fds, _, _ = socket.recv_fds(self.sync, 65536, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            packet, fds = b"", []
+        if not packet:
+            self._close_sync()
+            if self.phase == "starting":
+                self._started()
+            return
+        message = json.loads(packet)
+        if message.get("pty"):
+            os.set_inheritable(fds[0], False)
+            self.session.use_terminal(fds[0])
+        elif message.get("ready"):
+            self.phase = "created"
+            self._tell(self._created_event())
+            if self.starting is not None:
+                self._go()
+        else:
+            # The exit follows at once; SIGCHLD brings it.
+            self.error = InitError.from_json(message)
+            self._close_sync()
+
+    def _close_sync(self) -> None:
+        if self.sync is not None:
+            self.loop.remove(self.sync.fileno())
+            self.sync.close()
+            self.sync = None
+
+    def _go(self) -> None:
+        assert self.sync is not None
+        self.phase = "starting"
+        self.sync.send(init.GO)
+
+    def _started(self) -> None:
+        self.phase = "running"
+        self.started_ns = time.time_ns()
+        if self.starting is not None:
+            peer, request = self.starting
+            self.starting = None
+            peer.answer(request, {"pid": self.pid, "started_ns": self.started_ns})
+
+    # --- children ---------------------------------------------------------------------
+
+    def _watch_children(self) -> None:
+        near, far = socket.socketpair()
+        near.setblocking(False)
+        far.setblocking(False)
+        self.wakeup = (near, far)
+        signal.set_wakeup_fd(far.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # only its container's end ends a shim
+        self.loop.add(near.fileno(), IN, self._reap)
+
+    def _reap(self, _events: int) -> None:
+        try:
+            self.wakeup[0].recv(4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.pid:
+                self._init_ended(status)
+                continue
+            for session in list(self.execs.values()):
+                if session.child_ended(pid, status):
+                    break
+
+    def _init_ended(self, status: int) -> None:
+        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self.status = status
+        if self.sync is not None:
+            self._init_speaks(0)  # its last words may not have been read yet
+            if self.phase == "starting" and self.sync is None and self.error is None:
+                self._started()
+            self._close_sync()
+        os.close(self.pidfd)
+        self.pidfd = -1
+        if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
+            kill_cgroup(self.spec)  # without a pid namespace of its own, descendants live on
+        self.session.process_ended(self._write_record)
+
+    def _fail(self, error: InitError) -> None:
+        """Set-up failed in the shim itself: no init ever was."""
+        self.error = error
+        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+        self.session.process_ended(self._write_record)
+        self.session.abandon_outputs()
+
+    def _write_record(self) -> None:
+        code = os.waitstatus_to_exitcode(self.status)
+        if self.error is None and self.phase in ("preparing", "created"):
+            self.error = InitError(
+                step="create", path="", errno=errno.ESRCH, message="init ended before the start"
+            )
+        memory = cgroups.read_memory(self.spec.cgroup)
+        if self.log is not None:
+            self.log.close()
+        self.record = ExitRecord(
+            id=self.spec.id,
+            run=self.spec.run,
+            pid=self.pid,
+            code=code if code >= 0 else 128 - code,
+            signal=max(0, -code),
+            oom_kills=memory.oom_kills,
+            memory_peak=memory.peak,
+            memory_limit=memory.limit,
+            killed=self.killed,
+            log_dropped=self.log.dropped if self.log else 0,
+            started_ns=self.started_ns,
+            finished_ns=self.finished[0],
+            finished_boottime_ns=self.finished[1],
+            error=dict(self.error.to_json()) if self.error else None,
+        )
+        try:
+            exit_record.write(self.record, self.folder)
+        except OSError:
+            leave_traceback()  # a full disk: the supervisor still hears it, and asks again
+        self.phase = "exited"
+        self.session.finish_clients()
+        self._tell_the_end()
+
+    def _tell_the_end(self) -> None:
+        assert self.record is not None
+        if self.starting is not None and self.error is not None:
+            peer, request = self.starting
+            self.starting = None
+            peer.refuse(request, self.error)
+        self._tell({"event": "exited", "record": self.record.to_json()})
+
+    # --- the protocol -----------------------------------------------------------------
+
+    def _listen(self) -> None:
+        try:
+            os.unlink(SOCKET_NAME)
+        except FileNotFoundError:
+            pass
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        # Relative: the bundle's absolute path may be longer than sun_path.
+        self.listener.bind(SOCKET_NAME)
+        self.listener.listen(8)
+        self.listener.setblocking(False)
+        self.loop.add(self.listener.fileno(), IN, self._accept)
+
+    def _accept(self, _events: int) -> None:
+        try:
+            connection, _ = self.listener.accept()
+        except OSError:
+            return
+        self._add_peer(connection)
+
+    def _add_peer(self, connection: socket.socket) -> None:
+        peer = Peer(self.loop, connection, self._dispatch, self._peer_gone)
+        self.peers.append(peer)
+        peer.send({"event": "hello", "version": shim_protocol.VERSION, "shim_pid": os.getpid()})
+
+    def _peer_gone(self, peer: Peer) -> None:
+        self.peers.remove(peer)
+        if self.starting is not None and self.starting[0] is peer:
+            self.starting = None
+
+    def _tell(self, event: Message) -> None:
+        for peer in list(self.peers):
+            peer.send(event)
+
+    def _created_event(self) -> Message:
+        return {"event": "created", "pid": self.pid, "run": self.spec.run}
+
+    def _dispatch(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
+        operation = OPERATIONS.get(str(request.get("op")))
+        if operation is None:
+            raise InvalidArgument(f"shim: no operation {request.get('op')!r}")
+        return operation(self, peer, request, fds)
+
+    def _start(self, peer: Peer, request: Message, _fds: list[int]) -> Message | None:
+        if self.phase not in ("preparing", "created") or self.starting is not None:
+            raise Conflict(f"shim: cannot start: {self.phase}")
+        self.starting = (peer, request)
+        if self.phase == "created":
+            self._go()
+        return None
+
+    def _signal(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
+        if self.pidfd < 0:
+            raise Conflict("shim: the container has ended")
+        number = int(request["signal"])
+        process.pidfd_send_signal(self.pidfd, number)
+        self.killed = self.killed or number == signal.SIGKILL
+        return {}
+
+    def _resize(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
+        self._session(request).resize(int(request["rows"]), int(request["columns"]))
+        return {}
+
+    def _session(self, request: Message) -> Session:
+        name = request.get("exec", "")
+        if not name:
+            return self.session
+        if name not in self.execs:
+            raise NotFound(f"shim: no exec session {name}")
+        return self.execs[name].session
+
+    def _attach(self, _peer: Peer, request: Message, fds: list[int]) -> Message:
+        if self.phase == "exited" or len(fds) != 1:
+            raise Conflict("shim: the container has ended")
+        self.add_client(self.session, request, fds)
+        return {}
+
+    def add_client(self, session: Session, request: Message, fds: list[int]) -> None:
+        """Attach the socket in `fds` to a session as the request asks."""
+        wants = {
+            stream
+            for key, stream in (("stdout", stdcopy.STDOUT), ("stderr", stdcopy.STDERR))
+            if request.get(key, True)
+        }
+        client = Client(
+            self.loop,
+            socket.socket(fileno=fds.pop()),
+            wants=frozenset(wants),
+            stdin=bool(request.get("stdin")),
+            framed=bool(request.get("framed")),
+            detach_keys=bytes.fromhex(request.get("detach_keys", "")),
+            on_change=session.client_changed,
+            on_input=session.take_input,
+            on_gone=session.client_gone,
+        )
+        session.add_client(client)
+        client.feed(bytes.fromhex(request.get("preface", "")))
+
+    def _exec(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
+        if self.phase != "running" or self.pidfd < 0:
+            raise Conflict("shim: the container is not running")
+        spec_fd = fds.pop(0)
+        try:
+            process_spec = from_json(Process, json.loads(os.pread(spec_fd, 1 << 24, 0)))
+        finally:
+            os.close(spec_fd)
+        session = Session(self.loop, log=None, stdin_once=True)
+        if fds:
+            self.add_client(session, request, fds)
+        name = str(request["exec"])
+        self._forget_old_execs()
+        self.execs[name] = ExecSession(
+            name, session, peer, request, on_exit=lambda event: self._tell(event)
+        )
+        launcher = Launcher(
+            pidfd=self.pidfd,
+            namespace_flags=self._exec_flags(),
+            cgroup_path=self.spec.cgroup.unified,
+            open_tasks=lambda: open_tasks(self.spec),
+        )
+        self.execs[name].launch(self.loop, launcher, process_spec)
+        return None
+
+    def _exec_flags(self) -> int:
+        flags = namespaces.CLONE_NEWNS
+        for namespace in self.spec.namespaces:
+            flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
+        return flags
+
+    def _forget_old_execs(self) -> None:
+        ended = [name for name, session in self.execs.items() if session.code is not None]
+        for name in ended[: max(0, len(ended) - REMEMBERED_EXECS)]:
+            del self.execs[name]
+
+    def _exec_state(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
+        session = self.execs.get(str(request["exec"]))
+        if session is None:
+            raise NotFound(f"shim: no exec session {request['exec']}")
+        return session.state()
+
+    def _state(self, _peer: Peer, _request: Message, _fds: list[int]) -> Message:
+        return {
+            "phase": self.phase,
+            "run": self.spec.run,
+            "pid": self.pid,
+            "started_ns": self.started_ns,
+            "record": self.record.to_json() if self.record else None,
+            "execs": {name: session.state() for name, session in self.execs.items()},
+        }
+
+    def _acknowledge(self, _peer: Peer, _request: Message, _fds: list[int]) -> Message:
+        if self.record is None:
+            raise Conflict("shim: nothing to acknowledge, the container lives")
+        # Clients that still take output keep the shim until they have it.
+        if self.session.clients:
+            self.session.on_last_client_gone = self._end
+        else:
+            self._end()
+        return {}
+
+    def _end(self) -> None:
+        try:
+            os.unlink(SOCKET_NAME)
+        except OSError:
+            pass
+        self.loop.done = True
+
+
+OPERATIONS = {
+    "start": Shim._start,
+    "signal": Shim._signal,
+    "resize": Shim._resize,
+    "attach": Shim._attach,
+    "exec": Shim._exec,
+    "exec_state": Shim._exec_state,
+    "state": Shim._state,
+    "acknowledge": Shim._acknowledge,
+}
+
+
+def read_spec() -> Spec:
+    """The bundle's config.json (the current folder is the bundle)."""
+    with open(CONFIG_NAME, "rb") as file:
+        return from_json(Spec, json.loads(file.read()))
+
+
+def open_tasks(spec: Spec) -> tuple[int, ...]:
+    """Open the v1 `tasks` files; the right to move is checked at open, so init may be unprivileged."""
+    return tuple(
+        os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
+        for folder in spec.cgroup.v1.values()
+    )
+
+
+def join_pid_namespace(path: str) -> None:
+    """Children of this shim are born in that pid namespace."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespaces.setns(fd, namespaces.CLONE_NEWPID)
+    finally:
+        os.close(fd)
+
+
+def kill_cgroup(spec: Spec) -> None:
+    """SIGKILL whatever is left in the container's cgroup (cgroup.kill, Linux 5.14)."""
+    if spec.cgroup.unified:
+        try:
+            fd = os.open(f"{spec.cgroup.unified}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.write(fd, b"1")
+        finally:
+            os.close(fd)
+

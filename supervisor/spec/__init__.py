@@ -1,0 +1,1 @@
+"""Pure: the runtime spec Orlop runs, and how a create request becomes one."""

@@ -1,0 +1,127 @@
+"""Namespace modes of a create request (--pid, --net, --userns …) to the spec's namespaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from supervisor.errors import InvalidArgument
+from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import IdMapping, Namespace
+
+HOST = "host"
+OWN = ""
+PATH_PREFIX = "path:"
+_PRIVATE_USER = "private:"
+_MAX_ID = (1 << 32) - 2  # 4294967295 is "no id" (user_namespaces(7))
+_ACCEPTED: dict[str, tuple[str, ...]] = {
+    "pid": ("", "private"),
+    "ipc": ("", "private", "shareable", "none"),
+    "uts": ("", "private"),
+    "cgroup": ("", "private"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modes:
+    """Each kind's mode: HOST, OWN (a new one) or the path of one to join."""
+
+    pid: str
+    network: str
+    uts: str
+    ipc: str
+    cgroup: str
+    uid_mappings: tuple[IdMapping, ...] = ()
+
+    @property
+    def user(self) -> bool:
+        """Whether the container gets a user namespace of its own."""
+        return bool(self.uid_mappings)
+
+    def namespaces(self) -> tuple[Namespace, ...]:
+        """The spec's list; the user namespace first, since it owns the others."""
+        listed = [Namespace(type="user")] if self.user else []
+        listed.append(Namespace(type="mount"))
+        for kind in ("pid", "network", "uts", "ipc", "cgroup"):
+            mode: str = getattr(self, kind)
+            if mode != HOST:
+                listed.append(Namespace(type=kind, path=mode))
+        return tuple(listed)
+
+
+def read_modes(options: ContainerOptions) -> Modes:
+    """The modes asked for; InvalidArgument for unknown words and impossible combinations."""
+    modes = Modes(
+        pid=_mode("pid", options.pid),
+        network=_mode("network", options.network),
+        uts=_mode("uts", options.uts),
+        ipc=_mode("ipc", options.ipc),
+        cgroup=_mode("cgroup", options.cgroupns),
+        uid_mappings=parse_userns(options.userns),
+    )
+    if modes.user:
+        _check_user_namespace(options, modes)
+    return modes
+
+
+def _mode(kind: str, text: str) -> str:
+    if text == HOST:
+        return HOST
+    if text.startswith(PATH_PREFIX) and kind != "cgroup":
+        path = text.removeprefix(PATH_PREFIX)
+        if not path.startswith("/proc/") or "\0" in path:
+            raise InvalidArgument(f"invalid {kind} namespace path {path!r:.200}")
+        return path
+    accepted = _ACCEPTED.get(kind)
+    # A network mode is the name of a network, which is not known here.
+    if text.startswith("container:") or (accepted is not None and text not in accepted):
+        known = ", ".join(word for word in (*(accepted or ()), HOST) if word)
+        raise InvalidArgument(f"invalid {kind} mode '{text:.200}': give one of {known}")
+    return OWN
+
+
+def parse_userns(text: str) -> tuple[IdMapping, ...]:
+    """The mapping of "private:UID:SIZE" (0… inside to UID… outside); () for "" and "host"."""
+    if text in ("", HOST):
+        return ()
+    form = "give host or private:UID:SIZE (example: private:100000:65536)"
+    numbers = text.removeprefix(_PRIVATE_USER).split(":")
+    if (
+        not text.startswith(_PRIVATE_USER)
+        or len(numbers) != 2
+        or not all(n.isascii() and n.isdecimal() and len(n) <= 10 for n in numbers)
+    ):
+        raise InvalidArgument(f"invalid user namespace mode '{text:.200}': {form}")
+    first, size = int(numbers[0]), int(numbers[1])
+    if first == 0:
+        raise InvalidArgument(
+            f"invalid user namespace mode '{text}': UID 0 would map the container's root to "
+            f"the host's; {form}"
+        )
+    if size == 0 or first + size - 1 > _MAX_ID:
+        raise InvalidArgument(
+            f"invalid user namespace mode '{text}': UID + SIZE must stay within {_MAX_ID} and "
+            f"SIZE be at least 1; {form}"
+        )
+    return (IdMapping(container_id=0, host_id=first, size=size),)
+
+
+def _check_user_namespace(options: ContainerOptions, modes: Modes) -> None:
+    # Mounting proc, sysfs and mqueue, and joining with setns, need privilege in the user
+    # namespace that owns the pid, network or ipc namespace concerned: root of a new one
+    # has none over the host's or another container's (user_namespaces(7)).
+    if options.privileged:
+        raise InvalidArgument(
+            "privileged mode is incompatible with user namespaces: use --userns=host with it"
+        )
+    for kind in ("network", "pid", "ipc"):
+        mode: str = getattr(modes, kind)
+        if mode != OWN:
+            whose = "the host's" if mode == HOST else "another container's"
+            raise InvalidArgument(
+                f"cannot share {whose} {kind} namespace when user namespaces are enabled: "
+                "use --userns=host with it"
+            )
+    if modes.uts not in (OWN, HOST):
+        raise InvalidArgument(
+            "cannot share another container's uts namespace when user namespaces are enabled"
+        )

@@ -1,0 +1,1 @@
+"""Trio: what is on disk (data root, records, images, snapshots)."""

@@ -1,0 +1,1 @@
+"""Pure: byte formats between processes: multiplexed streams, log records, shim protocol, keys."""

@@ -1,0 +1,63 @@
+"""The shim protocol: JSON messages over SOCK_SEQPACKET, one message a packet, fds beside it.
+
+Three kinds of message, told apart by their key:
+
+    request   {"id": 7, "op": "signal", "signal": 15}        supervisor → shim (or zygote)
+    reply     {"id": 7, "ok": {…}} or {"id": 7, "error": {…}}  shim → supervisor, once a request
+    event     {"event": "exited", …}                          shim → supervisor, unasked
+
+Requests of the zygote: `spawn` (no reply: the shim speaks on the passed socket).
+Requests of a shim: `start`, `signal`, `resize`, `attach`, `exec`, `state`, `acknowledge`.
+Events of a shim: `hello` (first on every connection), `created`, `failed`, `exited`,
+`exec_exited`. An error is {"code": an OrlopError's code, "message": …} and, where a step
+of init failed, {"init": InitError.to_json()} beside them.
+
+A newer supervisor must drive an older shim: fields are added, never changed, and VERSION
+grows with every addition.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from supervisor.errors import BY_CODE, InitError, Internal, OrlopError, ProtocolError
+
+VERSION = 1
+MAX_MESSAGE = 64 * 1024
+MAX_FDS = 4
+
+Message = dict[str, Any]
+
+
+def encode(message: Message) -> bytes:
+    """The packet for `message`; raises ProtocolError if it would not fit MAX_MESSAGE."""
+    packet = json.dumps(message, separators=(",", ":")).encode()
+    if len(packet) > MAX_MESSAGE:
+        raise ProtocolError(f"message of {len(packet)} bytes; at most {MAX_MESSAGE} fit")
+    return packet
+
+
+def decode(packet: bytes) -> Message:
+    """The message in one packet; raises ProtocolError for anything but a JSON object."""
+    try:
+        message = json.loads(packet)
+    except ValueError as error:
+        raise ProtocolError(f"not JSON: {error}") from None
+    if not isinstance(message, dict):
+        raise ProtocolError(f"not an object: {packet[:80]!r}")
+    return message
+
+
+def error_to_json(error: OrlopError | InitError) -> Message:
+    """The `error` field of a reply or event."""
+    if isinstance(error, InitError):
+        return {"code": Internal.code, "message": error.message, "init": error.to_json()}
+    return {"code": error.code, "message": error.message}
+
+
+def error_from_json(data: Message) -> OrlopError | InitError:
+    """The typed error of an `error` field; an unknown code is Internal."""
+    if "init" in data:
+        return InitError.from_json(data["init"])
+    return BY_CODE.get(str(data.get("code")), Internal)(str(data.get("message", "unknown error")))

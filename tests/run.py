@@ -1,0 +1,115 @@
+"""`python -m tests.run host guest`: the whole suite, on this host and again in the guest.
+
+The host's run comes first on the terminal; the guest, one process on one processor, runs beside
+it and is printed after it. The last line sums both up as pytest would.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+GUEST_SECONDS = 1200
+PYTEST = (sys.executable, "-m", "pytest")
+
+
+def host_command(results: Path) -> list[str]:
+    """Everything but what is for the guest alone, or for `make bench`."""
+    return [*PYTEST, "--limit-skips=host", f"--junitxml={results}/host.xml"]
+
+
+def guest_command(results: Path) -> list[str]:
+    """What touches the kernel, where there is cgroup v2 alone."""
+    return [
+        *(sys.executable, str(ROOT / "tests/guest/run.py")),
+        *("--timeout", str(GUEST_SECONDS), "--mem", "3G", "--disk", "1G"),
+        *("--directory", str(ROOT), "--rw", str(results), "--"),
+        *(*PYTEST, "-m", "guest or cgroup or kernel", "--limit-skips=guest"),
+        "--ignore=tests/unit",
+        *("-p", "no:cacheprovider", f"--junitxml={results}/guest.xml"),
+    ]
+
+
+COMMANDS = {"host": host_command, "guest": guest_command}
+
+
+def counts(report: Path) -> Counter[str]:
+    """How many tests passed, failed, skipped, had errors; nothing where there is no report."""
+    result: Counter[str] = Counter()
+    if not report.exists():
+        return result
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
+        kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
+        words = {"failure": "failed", "error": "errors", "skipped": "skipped"}
+        result[words[min(kinds)] if kinds else "passed"] += 1
+    return result
+
+
+def closing_line(runs: dict[str, Counter[str]], seconds: float) -> str:
+    """All runs together, in the form of pytest's own last line."""
+    total = sum(runs.values(), Counter())
+    order = ("failed", "errors", "passed", "skipped")
+    text = ", ".join(f"{total[word]} {word}" for word in order if total[word]) or "no tests ran"
+    parts = ", ".join(f"{name} {sum(found.values())}" for name, found in runs.items())
+    return f"==== {text} in {seconds:.2f}s ({parts}) ===="
+
+
+def run_all(names: Sequence[str], results: Path) -> dict[str, int]:
+    """Run all at once, the first on the terminal and the others into files shown after it."""
+    processes: dict[str, subprocess.Popen[bytes]] = {}
+    statuses: dict[str, int] = {}
+    try:
+        for name in reversed(names):  # the slow boot first
+            output = None if name == names[0] else (results / f"{name}.log").open("wb")
+            processes[name] = subprocess.Popen(
+                COMMANDS[name](results),
+                cwd=ROOT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output and subprocess.STDOUT,
+            )
+        for name in names:
+            statuses[name] = processes[name].wait()
+            if name != names[0]:
+                print(f"\n==== in the {name} ====", flush=True)
+                sys.stdout.buffer.write((results / f"{name}.log").read_bytes())
+                sys.stdout.flush()
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.wait()
+    return statuses
+
+
+def main(names: Sequence[str]) -> int:
+    """The exit status: 0 when every run passed."""
+    if platform.machine() != "x86_64" and "guest" in names:
+        print("no guest here: User-Mode Linux runs on x86_64 only")
+        names = [name for name in names if name != "guest"]
+    began = time.monotonic()
+    cache = ROOT / ".cache"
+    cache.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="results.", dir=cache) as folder:
+        statuses = run_all(names, Path(folder))
+        runs = {name: counts(Path(folder, f"{name}.xml")) for name in names}
+    for name, status in statuses.items():
+        if status:
+            print(f"the {name} run failed: exit status {status}")
+    print(closing_line(runs, time.monotonic() - began))
+    return 1 if any(statuses.values()) else 0
+
+
+if __name__ == "__main__":
+    if not sys.argv[1:] or not set(sys.argv[1:]) <= set(COMMANDS):
+        sys.exit(f"usage: python -m tests.run {'|'.join(COMMANDS)}…")
+    sys.exit(main(sys.argv[1:]))

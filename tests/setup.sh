@@ -1,0 +1,95 @@
+#!/bin/bash
+# tests/setup.sh check|test|bench|demo|guest-kernel: set up what that make target needs.
+#   - .venv from $PYTHON (3.11 or newer), with this project and its dev tools, by pip's own index;
+#     done again only when pyproject.toml has changed
+#   - Debian packages, only those whose files are missing, each announced with its reason
+# Says nothing when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+target=${1:?usage: tests/setup.sh check|test|bench|demo|guest-kernel}
+python=${PYTHON:-python3}
+
+say() { echo "setup: $*" >&2; }
+fail() { say "$@"; exit 1; }
+have() { PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null; }
+
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null >&2; }
+
+updated=
+apt_update() { [ -n "$updated" ] || { apt update; updated=1; }; }
+
+install_package() { # install_package PACKAGE REASON
+  [ "$(id -u)" = 0 ] || fail "$1 is missing ($2); as root: apt-get install $1"
+  have apt-get || fail "$1 is missing ($2), and there is no apt-get to install it with"
+  say "installing Debian's $1: $2"
+  apt_update
+  apt install --no-install-recommends "$1"
+}
+
+need() { # need COMMAND PACKAGE REASON
+  have "$1" || install_package "$2" "$3"
+}
+
+# Only the client: Debian 12's docker.io would start a daemon of its own, which no test wants.
+docker_client() {
+  { have docker || [ -x .venv/bin/docker ]; } && return
+  have apt-get || fail "no docker command, and no apt-get to fetch it with"
+  local tmp; tmp=$(mktemp -d)
+  apt_update
+  if apt-cache show docker-cli >/dev/null 2>&1; then package=docker-cli; else package=docker.io; fi
+  say "unpacking the docker command of Debian's $package into .venv/bin: the API tests drive it"
+  (cd "$tmp" && apt -o APT::Sandbox::User=root download "$package")
+  dpkg-deb -x "$tmp"/*.deb "$tmp/root"
+  install_file "$tmp/root/usr/bin/docker" .venv/bin/docker
+  rm -rf "$tmp"
+}
+
+install_file() { cp "$1" "$2.new" && chmod 755 "$2.new" && mv "$2.new" "$2"; }
+
+virtual_environment() {
+  local stamp=.venv/orlop-stamp want
+  "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "$python is missing or older than 3.11; set PYTHON=/path/to/python3.11"
+  want=$(sha256sum <pyproject.toml)
+  [ -x .venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$want" ] && return
+  if [ ! -x .venv/bin/python ] || [ ! -x .venv/bin/pip ]; then
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+      install_package python3-venv "$python cannot make virtual environments"
+    say "making .venv with $("$python" --version)"
+    "$python" -m venv --clear .venv
+  fi
+  say "installing this project and its tools into .venv"
+  .venv/bin/python -m pip install -qq --disable-pip-version-check --editable '.[dev]' >&2
+  echo "$want" >"$stamp"
+}
+
+static_busybox() { # a static one: a dynamic busybox would need its libraries in the image
+  if ! have busybox || ldd "$(PATH=$PATH:/usr/sbin:/sbin command -v busybox)" >/dev/null 2>&1; then
+    install_package busybox-static "images are built from it"
+  fi
+}
+
+exec 9<pyproject.toml
+flock 9 # two makes at once share one .venv
+virtual_environment
+case $target in
+  check) ;;
+  demo) static_busybox ;;
+  test)
+    static_busybox
+    need nft nftables "the host probe tries it"
+    need mkfs.ext4 e2fsprogs "the guest's disk is ext4"
+    docker_client
+    [ "$(uname -m)" != x86_64 ] || .venv/bin/python tests/guest/kernel.py >/dev/null
+    ;;
+  bench)
+    static_busybox
+    need runc runc "the bench compares with it"
+    ;;
+  guest-kernel)
+    for tool in gcc make; do need $tool build-essential "it compiles the kernel"; done
+    for tool in flex bison m4 bc; do need $tool $tool "the kernel's build calls it"; done
+    need xz xz-utils "the kernel's source is packed with it"
+    ;;
+  *) fail "no such target: $target" ;;
+esac

@@ -1,0 +1,46 @@
+"""Folders for tests: short names (a unix socket's path ends at 107 bytes), overlay-capable."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import procfs
+
+CANDIDATES = ("/tmp", "/var/tmp", "/run", "/dev/shm")
+
+
+def random_name() -> str:
+    """`orlop-test-…`: for cgroups and whatever else is seen by the whole machine."""
+    return f"orlop-test-{secrets.token_hex(4)}"
+
+
+def base() -> Path:
+    """The first usual temporary folder whose file system can hold an overlay's upper.
+
+    An overlay cannot: /tmp is one in most containers and sometimes in the guest.
+    """
+    mounted = {Path(mount.target): mount.fstype for mount in procfs.mounts()}
+    for candidate in map(Path, CANDIDATES):
+        if not candidate.is_dir():
+            continue
+        nearest = next(p for p in (candidate, *candidate.parents) if p in mounted)
+        if mounted[nearest] not in {"overlay", "hostfs"}:
+            return candidate
+    raise RuntimeError(f"none of {', '.join(CANDIDATES)} can hold an overlay's upper")
+
+
+@contextmanager
+def short_folder() -> Iterator[Path]:
+    """A new folder, removed at the end with all it holds."""
+    folder = Path(tempfile.mkdtemp(prefix="orlop.", dir=base()))
+    os.chmod(folder, 0o755)  # users of containers pass through it
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)

@@ -1,0 +1,11 @@
+"""Every operation of the routing table has its handler, and no handler is out of reach."""
+
+from __future__ import annotations
+
+from supervisor.api.handlers import HANDLERS
+from supervisor.docker.routes import ROUTES
+
+
+def test_routes_and_handlers_are_the_same_set() -> None:
+    assert set(HANDLERS) == set(ROUTES.values())
+    assert len(set(ROUTES.values())) == len(ROUTES)
