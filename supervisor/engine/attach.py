@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from supervisor.docker.streams import AttachOptions
 from supervisor.engine.logs import FILE_NAME, LogReader
 from supervisor.wire import detach, stdcopy
 
 DEFAULT_DETACH_KEYS = "ctrl-p,ctrl-q"
 SEND_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachOptions:
-    """What a client attaches to. `framed` multiplexes stdout and stderr; `preface` are bytes
-    that the client had sent already."""
-
-    stdin: bool = False
-    stdout: bool = True
-    stderr: bool = True
-    logs: bool = False
-    stream: bool = True
-    detach_keys: str = ""
-    framed: bool = True
-    preface: bytes = b""
 
 
 def attach_fields(options: AttachOptions) -> dict[str, Any]:

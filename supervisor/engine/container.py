@@ -24,6 +24,8 @@ log = logging.getLogger("orlop.container")
 
 # Phases whose entry is acknowledged to somebody: on disk before anybody hears of it.
 SETTLED = frozenset({Phase.EXITED, Phase.RESTARTING, Phase.DEAD})
+# A process in uninterruptible sleep dies when the kernel lets it.
+UNKILLABLE_SECONDS = 20.0
 Predicate = Callable[[State], bool]
 
 
@@ -43,9 +45,9 @@ class Container:
         self._run_over = trio.Event()
         self._run_over.set()
         self._changed = trio.Event()
-        self._inbox_send, self._inbox = trio.open_memory_channel[
-            tuple[m.Fact, "Answer | None"]
-        ](float("inf"))
+        self._inbox_send, self._inbox = trio.open_memory_channel[tuple[m.Fact, "Answer | None"]](
+            float("inf")
+        )
         # Sockets of clients that attached before the start: fd → attach fields.
         self.early_clients: dict[int, dict[str, Any]] = {}
 
@@ -128,8 +130,7 @@ class Container:
                 if self.task is not None:
                     self.nursery.start_soon(self.task.signal, signal)
             case m.KillCgroup():
-                if self.task is not None:
-                    self.task.kill()
+                self.nursery.start_soon(self._kill)
             case m.Freeze():
                 if self.task is not None:
                     self.nursery.start_soon(self.task.freeze, True)
@@ -148,6 +149,10 @@ class Container:
                 self.forgotten.set()
             case m.Emit(action, attributes):
                 self.host.emit(self.record, action, dict(attributes))
+
+    def do(self, effect: m.Effect) -> None:
+        """Carry out an effect from outside the mailbox: what a restarted supervisor resumes."""
+        self.nursery.start_soon(self._perform, effect)
 
     async def _run_task(self, run: int) -> None:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""
@@ -170,6 +175,16 @@ class Container:
             self.task = None
             self._run_over.set()
 
+    async def _kill(self) -> None:
+        """SIGKILL to all; a removal gives up after a while if a process will not die."""
+        run = self.state.run
+        if self.task is not None:
+            self.task.kill()
+        with trio.move_on_after(UNKILLABLE_SECONDS):
+            await self.until(lambda s: s.run != run or not s.live)
+            return
+        self.post(m.CleanFailed("a process does not end although it was killed"))
+
     async def _report_later(self, seconds: float, fact: m.Fact) -> None:
         with trio.move_on_after(seconds):
             await self.forgotten.wait()
@@ -181,7 +196,7 @@ class Container:
         self.drop_early_clients()
         try:
             await self.host.remove_resources(self.record)
-        except OSError as error:
+        except (OSError, OrlopError) as error:
             self.post(m.CleanFailed(str(error)))
         else:
             self.post(m.Cleaned())
@@ -236,5 +251,3 @@ class Answer:
 
 def _named(error: OrlopError, name: str) -> OrlopError:
     return type(error)(error.message.replace("{name}", name))
-
-

@@ -7,12 +7,13 @@ container's task: a stuck container slows nobody.
 
 from __future__ import annotations
 
+import builtins
 import logging
 import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -25,21 +26,23 @@ from supervisor.docker.options import container_options
 from supervisor.docker.update import UpdateBody, apply_update
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
 from supervisor.engine import checks, host_info, processes, recovery, view
-from supervisor.engine.attach import AttachOptions, attach_fields, send_log
+from supervisor.docker.streams import AttachOptions, LogOptions
+from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
 from supervisor.engine.host import Host
-from supervisor.engine.logs import LogOptions, read_log
+from supervisor.engine.logs import read_log
 from supervisor.engine.record import Record
 from supervisor.engine.waiter import Waiter
 from supervisor.errors import Conflict, InvalidArgument, NotFound
 from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
-from supervisor.lifecycle.restart import restart_policy
-from supervisor.spec import cgroup as cgroup_values
+from supervisor.lifecycle.restart import RestartPolicy, restart_policy
+from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
 from supervisor.store.images import Image, ImageStore
+from supervisor.store.removal import ImageUse
 from supervisor.wire.logrecord import Record as LogRecord
 
 log = logging.getLogger("orlop.engine")
@@ -89,14 +92,21 @@ class Engine:
 
     # --- creating -----------------------------------------------------------------------
 
-    async def create(self, body: CreateBody, name: str | None) -> tuple[str, list[str]]:
+    async def create(self, body: CreateBody, name: str | None) -> tuple[str, builtins.list[str]]:
         """Make a container's record and folders; its id and warnings."""
-        image = None if body.host_config.orlop_rootfs else self.images.get(body.image)
+        if body.host_config.orlop_rootfs:
+            return await self._create(body, name, None)
+        image = self.images.get(body.image)
+        with self.images.hold(image):  # its layers stay until the record refers to them
+            return await self._create(body, name, image)
+
+    async def _create(
+        self, body: CreateBody, name: str | None, image: Image | None
+    ) -> tuple[str, builtins.list[str]]:
         merged = merge_image(body, image.config if image else None)
-        options = container_options(merged, checks.look_up_device)
-        cgroup_values.validate(options.resources)
-        policy = restart_policy(options.restart_policy, options.restart_max_retries)
+        options = self._options(merged)
         checks.check_binds(options)
+        lowers = self._lowers(image, body)
         container_id = self._new_id()
         record = Record(
             id=container_id,
@@ -104,25 +114,38 @@ class Engine:
             created_ns=time.time_ns(),
             image_id=image.id if image else "",
             image_ref=body.image,
-            lowers=self._lowers(image, body),
+            lowers=lowers,
             rootfs_writable=body.host_config.orlop_rootfs_writable,
             body=merged,
             options=options,
-            state=m.State(auto_remove=options.auto_remove, policy=policy),
+            state=m.State(auto_remove=options.auto_remove, policy=_policy(options)),
         )
         try:
             checks.try_spec(self.host, record)
             # The record first: a crash in between leaves a row that start-up can clean after.
-            await self.host.save(record).wait()
+            saved = self.host.save(record)
             self.host.make_folders(record)
+            await saved.wait()
         except BaseException:
             self.names.pop(record.name, None)
             with trio.CancelScope(shield=True):
                 await self.host.delete(record).wait()
+                await self.host.remove_resources(record)
             raise
         self.add(record)
         self.host.emit(record, "create", {})
         return container_id, checks.warnings(self.host, options)
+
+    def _options(self, merged: CreateBody) -> ContainerOptions:
+        """The options of a merged request, checked against this host."""
+        options = container_options(merged, checks.look_up_device)
+        asked = merged.host_config.log_config.config
+        if "max-size" not in asked:
+            options = replace(options, log_max_size=self.host.log_max_size)
+        if "max-file" not in asked:
+            options = replace(options, log_max_files=self.host.log_max_files)
+        checks.check_resources(options.resources)
+        return options
 
     def add(self, record: Record) -> Container:
         """Take a record into service: its actor runs from now on."""
@@ -144,6 +167,7 @@ class Engine:
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
         self.execs.forget(container.id)
+        self.nursery.start_soon(self.images.release, self.uses)
 
     def _new_id(self) -> str:
         while (new := ids.new_id(secrets.token_bytes(32))) in self.containers:
@@ -278,21 +302,22 @@ class Engine:
         self.names.pop(old, None)
         self.host.emit(container.record, "rename", {"oldName": f"/{old}"})
 
-    async def update(self, ref: str, body: UpdateBody) -> list[str]:
+    async def update(self, ref: str, body: UpdateBody) -> builtins.list[str]:
         """Change limits and restart policy, live where it runs."""
         container = self.find(ref)
         record = container.record
         merged = msgspec.structs.replace(
             record.body, host_config=apply_update(record.body.host_config, body)
         )
-        options = container_options(merged, checks.look_up_device)
-        cgroup_values.validate(options.resources)
-        policy = restart_policy(options.restart_policy, options.restart_max_retries)
+        options = self._options(merged)
+        policy = _policy(options)
         if policy.name != "no" and options.auto_remove:
-            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            raise Conflict(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            )
         task = container.task
         if task is not None and task.group is not None:
-            checks.update_group(self.host, task.group, record.options, options)
+            checks.update_group(self.host, task.group, options)
         record.body, record.options = merged, options
         record.state = replace(record.state, policy=policy)
         record.changed()
@@ -306,7 +331,7 @@ class Engine:
 
     # --- looking inside -----------------------------------------------------------------
 
-    async def top(self, ref: str, ps_args: str) -> tuple[list[str], list[list[str]]]:
+    async def top(self, ref: str, ps_args: str) -> tuple[builtins.list[str], builtins.list[builtins.list[str]]]:
         """Titles and rows of the container's processes."""
         container = self.find(ref)
         if container.task is None or container.task.group is None or not container.state.pid:
@@ -388,4 +413,17 @@ class Engine:
         """What the host can do, probed now."""
         return probe()
 
+    def uses(self) -> Iterator[ImageUse]:
+        """Which containers stand on which images."""
+        for container in self.containers.values():
+            record = container.record
+            yield ImageUse(
+                container=record.id,
+                image_id=record.image_id,
+                running=container.state.live,
+                lowers=record.lowers,
+            )
 
+
+def _policy(options: ContainerOptions) -> RestartPolicy:
+    return restart_policy(options.restart_policy, options.restart_max_retries)

@@ -22,6 +22,11 @@ class EventBus:
         self._subscribers: set[trio.MemorySendChannel[Event]] = set()
         self.dropped_subscribers = 0
 
+    @property
+    def listeners(self) -> int:
+        """How many follow the stream now."""
+        return len(self._subscribers)
+
     def publish(self, kind: str, action: str, actor: str, attributes: dict[str, str]) -> None:
         """Tell everybody; `kind` is docker's Type (container, image, …)."""
         event = Event(

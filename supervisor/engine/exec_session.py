@@ -203,9 +203,7 @@ class ExecSessions:
 
     def forget(self, container_id: str) -> None:
         """Drop a removed container's sessions."""
-        self._sessions = {
-            i: s for i, s in self._sessions.items() if s.container.id != container_id
-        }
+        self._sessions = {i: s for i, s in self._sessions.items() if s.container.id != container_id}
 
     def _find(self, exec_id: str) -> ExecSession:
         session = self._sessions.get(exec_id)

@@ -25,7 +25,7 @@ from supervisor.spec.build import HostFacts, build_spec, device_rules
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, Device, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
-from supervisor.store.files import discard
+from supervisor.store.files import discard, empty_trash
 from supervisor.store.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("orlop.host")
 
 KIND = "container"
+CAP_SYS_RESOURCE = 24
 
 
 class Host:
@@ -62,6 +63,10 @@ class Host:
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
+        self._trash_filled = trio.Event()
+        self.can_raise_limits = bool(self.facts.capabilities >> CAP_SYS_RESOURCE & 1)
+        self.log_max_size = 10 << 20
+        self.log_max_files = 3
 
     # --- records ------------------------------------------------------------------------
 
@@ -104,10 +109,15 @@ class Host:
             self.empty_trash_soon()
 
     def empty_trash_soon(self) -> None:
-        """Let the daemon's sweeper know that there is something in the trash."""
-        self.trash_filled.set()
+        """Wake the sweeper: there is something in the trash."""
+        self._trash_filled.set()
 
-    trash_filled: trio.Event
+    async def _sweep_trash(self) -> None:
+        while True:
+            await self._trash_filled.wait()
+            self._trash_filled = trio.Event()
+            for error in await trio.to_thread.run_sync(empty_trash, self.root.trash):
+                log.warning("trash: %s", error)
 
     # --- specs and limits ---------------------------------------------------------------
 
@@ -147,7 +157,7 @@ class Host:
         convert = (
             cgroup_values.writes_v2 if self.layout.kind == "unified" else cgroup_values.writes_v1
         )
-        return convert(options.resources, self.layout.controllers)
+        return convert(options.resources, self.hierarchy.controllers)
 
     def _allow_devices(self, group: Group, options: ContainerOptions) -> None:
         if not group.paths.unified:
@@ -194,6 +204,7 @@ class Host:
         self._nursery = nursery
         nursery.start_soon(self.watcher.run)
         nursery.start_soon(self.folders.run)
+        nursery.start_soon(self._sweep_trash)
 
     def close(self) -> None:
         """Release what is held: the zygote ends, its shims do not."""

@@ -9,29 +9,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
+from supervisor.docker.streams import LogOptions
 from supervisor.kernel import inotify
 from supervisor.wire.logrecord import Decoder, Record
 
 READ_SIZE = 1 << 18
 TAIL_BLOCK = 1 << 16
 FILE_NAME = "container.log"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogOptions:
-    """What a reader wants; times are wall-clock ns, `tail` lines or None for all."""
-
-    stdout: bool = True
-    stderr: bool = True
-    follow: bool = False
-    since_ns: int | None = None
-    until_ns: int | None = None
-    tail: int | None = None
 
 
 class FolderWatch:

@@ -49,6 +49,7 @@ class Task:
         self.group: Group | None = None
         self.shim: ShimClient | None = None
         self.oom: OomWatcher | None = None
+        self._freezing = trio.Lock()
         self._start_error: InitError | OrlopError | None = None
         self._over = False
 
@@ -61,7 +62,8 @@ class Task:
             self._write_bundle()
             self.shim = ShimClient(await self.host.zygote.spawn(self.host.bundle(self.container)))
         except (OSError, OrlopError, InitError) as error:
-            self._report_start_failure(error if isinstance(error, OrlopError | InitError) else None, str(error))
+            known = error if isinstance(error, OrlopError | InitError) else None
+            self._report_start_failure(known, str(error))
             await self._release()
             return
         await self.follow()
@@ -72,7 +74,7 @@ class Task:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shim.run)
             async for event in self.shim.events:
-                await self._take(event)
+                await self.take(event)
             if not self._over:
                 await self._lost()
         await self._release()
@@ -104,6 +106,10 @@ class Task:
 
     async def freeze(self, wanted: bool) -> None:
         """Freeze or thaw all processes and report when the kernel says it is so."""
+        async with self._freezing:  # in the order asked for
+            await self._freeze(wanted)
+
+    async def _freeze(self, wanted: bool) -> None:
         if self.group is None:
             return
         group = self.group
@@ -167,11 +173,14 @@ class Task:
             # Reported when the shim says that init is gone.
             self._start_error = error
         else:
-            self.container.post(m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"])))
+            self.container.post(
+                m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
+            )
 
     # --- what the shim tells ------------------------------------------------------------
 
-    async def _take(self, event: Message) -> None:
+    async def take(self, event: Message) -> None:
+        """Handle one event of the shim."""
         match event.get("event"):
             case "created":
                 await self._created()
@@ -197,13 +206,7 @@ class Task:
             self._report_start_failure(self._start_error or error, error.message)
         else:
             self._over = True
-            ended = m.Exit(
-                code=record.code,
-                signal=record.signal,
-                at_ns=record.finished_ns,
-                uptime_ns=record.finished_ns - record.started_ns,
-            )
-            self.container.post(m.Exited(self.run, ended))
+            self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
         try:
@@ -242,7 +245,7 @@ class Task:
     # --- afterwards ---------------------------------------------------------------------
 
     async def _empty_cgroup(self) -> None:
-        """Wait until the last process is gone; kill what outlived PID 1 (host-pid containers)."""
+        """Wait until the last process is gone; kill what outlived PID 1 (pid=host containers)."""
         if self.group is None:
             return
         try:
@@ -288,3 +291,11 @@ class Task:
         log.error("container %s: its cgroup is still busy", self.container.id[:12])
 
 
+def as_exit(record: ExitRecord) -> m.Exit:
+    """The machine's view of a shim's exit record."""
+    return m.Exit(
+        code=record.code,
+        signal=record.signal,
+        at_ns=record.finished_ns,
+        uptime_ns=record.finished_boottime_ns - record.started_boottime_ns,
+    )

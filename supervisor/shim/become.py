@@ -134,7 +134,11 @@ def drop_privileges(b: Becoming) -> None:
     os.setresgid(b.ids.gid, b.ids.gid, b.ids.gid)
     os.setresuid(b.ids.uid, b.ids.uid, b.ids.uid)
     process.set_keep_capabilities(False)
-    capabilities.set_capabilities(mask(caps.effective), mask(caps.permitted), mask(caps.inheritable))
+    if b.ids.uid == 0:
+        effective, permitted = mask(caps.effective), mask(caps.permitted)
+    else:  # docker's: the bounding set only, which execve would leave anyway
+        effective = permitted = mask(caps.ambient)
+    capabilities.set_capabilities(effective, permitted, mask(caps.inheritable))
     capabilities.clear_ambient()
     if caps.ambient:
         capabilities.raise_ambient(mask(caps.ambient))

@@ -33,6 +33,7 @@ class ExitRecord:
     log_dropped: int = 0
     started_ns: int = 0
     finished_ns: int = 0
+    started_boottime_ns: int = 0
     finished_boottime_ns: int = 0
     error: dict[str, object] | None = None
 

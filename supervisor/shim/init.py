@@ -13,6 +13,7 @@
 Each entry of STEPS says why it stands where it does.
 """
 
+import errno
 import json
 import os
 import signal
@@ -87,7 +88,10 @@ def main(init: Init) -> None:
     except InitError as error:
         send(init.sync, error.to_json())
     except BaseException as error:  # noqa: BLE001 - the last frame: nothing may escape into the shim's code
-        send(init.sync, InitError(step="init", path="", errno=0, message=f"init: {error!r}").to_json())
+        send(
+            init.sync,
+            InitError(step="init", path="", errno=0, message=f"init: {error!r}").to_json(),
+        )
     os._exit(127)
 
 
@@ -287,13 +291,26 @@ def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:
         return
     base = new_filesystem("tmpfs", MountOptions(data=(("mode", "755"),)))
     _attach(init, base, mount.destination, folder=True)
-    for controller in sorted(cgroup.v1):
-        one = MountOptions(attr_set=options.attr_set, data=((controller, None),))
-        _mount_in(base, controller, new_filesystem("cgroup", one))
+    for controllers in by_folder(cgroup.v1):
+        # A hierarchy with two controllers (systemd's cpu,cpuacct) is mounted by naming both.
+        data = tuple((controller, None) for controller in controllers)
+        one = MountOptions(attr_set=options.attr_set, data=data)
+        _mount_in(base, ",".join(controllers), new_filesystem("cgroup", one))
+        if len(controllers) > 1:
+            for controller in controllers:
+                os.symlink(",".join(controllers), controller, dir_fd=base)
     if cgroup.unified:
         _mount_in(base, "unified", new_filesystem("cgroup2", options))
     mounts.mount_setattr(base, "", set=options.attr_set)
     os.close(base)
+
+
+def by_folder(v1: Mapping[str, str]) -> list[list[str]]:
+    """Controllers grouped by the hierarchy they share."""
+    folders: dict[str, list[str]] = {}
+    for controller in sorted(v1):
+        folders.setdefault(v1[controller], []).append(controller)
+    return list(folders.values())
 
 
 def _mount_in(base: int, name: str, fd: int) -> None:
@@ -404,7 +421,10 @@ def _container_null(init: Init) -> int:
     node = os.fstat(fd)
     if not stat.S_ISCHR(node.st_mode) or node.st_rdev != os.makedev(1, 3):
         raise InitError(
-            step="masked paths", path="/dev/null", errno=0, message="/dev/null is not the null device"
+            step="masked paths",
+            path="/dev/null",
+            errno=0,
+            message="/dev/null is not the null device",
         )
     return fd
 
@@ -412,8 +432,10 @@ def _container_null(init: Init) -> int:
 def _existing(root: int, path: str) -> int:
     try:
         return paths.open_in_root(root, path, os.O_PATH)
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            return -1
+        raise
 
 
 def pivot(init: Init) -> None:

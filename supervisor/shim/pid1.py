@@ -75,5 +75,3 @@ def reap(child: int) -> int | None:
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             result = code if code >= 0 else 128 - code
-
-

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from supervisor.errors import InvalidArgument, KernelError
-from supervisor.kernel import mounts
+from supervisor.kernel import capabilities, mounts, process
 from supervisor.spec.mounts import parse_options
 from supervisor.spec.types import Overlay, Spec
 
@@ -31,7 +31,8 @@ class Prepared:
 
 def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
     """Open the root and all bind sources; `userns_fd` ≥ 0 maps them into that namespace."""
-    prepared = Prepared(root=open_root(spec.root, userns_fd), binds={})
+    owner = spec.uid_mappings[0].host_id if userns_fd >= 0 else 0
+    prepared = Prepared(root=open_root(spec.root, userns_fd, owner), binds={})
     for index, mount in enumerate(spec.mounts):
         if mount.type == "bind":
             recursive = parse_options(mount.options).recursive
@@ -39,8 +40,8 @@ def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
     return prepared
 
 
-def open_root(root: Overlay, userns_fd: int) -> int:
-    """A detached mount of the container's root filesystem."""
+def open_root(root: Overlay, userns_fd: int, owner: int = 0) -> int:
+    """A detached mount of the root filesystem; `owner` is the host id of the container's root."""
     if not root.upper:
         return clone(root.lower[0], recursive=True, userns_fd=userns_fd)
     context = mounts.fsopen("overlay")
@@ -58,10 +59,29 @@ def open_root(root: Overlay, userns_fd: int) -> int:
             mounts.fsconfig_string(context, option, "off")
         if root.volatile:
             mounts.fsconfig_flag(context, "volatile")
-        mounts.fsconfig_create(context)
+        if userns_fd >= 0:
+            _create_as(owner, context)
+        else:
+            mounts.fsconfig_create(context)
         return mounts.fsmount(context)
     finally:
         os.close(context)
+
+
+def _create_as(owner: int, context: int) -> None:
+    """Make the overlay with the mounter's ids those of the container's root.
+
+    overlayfs makes its work folders as the mounter; an id that the layers' mapping does not
+    know would leave the mount silently read-only (EOVERFLOW).
+    """
+    effective, permitted, inheritable = capabilities.get_capabilities()
+    process.set_filesystem_ids(owner, owner)
+    try:
+        # setfsuid(2) to a non-zero id takes the file capabilities away.
+        capabilities.set_capabilities(effective, permitted, inheritable)
+        mounts.fsconfig_create(context)
+    finally:
+        process.set_filesystem_ids(0, 0)
 
 
 def _mapped_layers(context: int, root: Overlay, userns_fd: int) -> None:

@@ -98,6 +98,7 @@ class Shim:
         self.sync: socket.socket | None = None
         self.starting: tuple[Peer, Message] | None = None
         self.started_ns = 0
+        self.started_boottime_ns = 0
         self.killed = False
         self.status = 0
         self.finished = (0, 0)
@@ -122,10 +123,7 @@ class Shim:
         mapped = userns.open_mapped(spec) if spec.uid_mappings else -1
         prepared = rootfs.prepare(spec, mapped)
         self.root = prepared.root
-        if spec.process.terminal:
-            far = (-1, -1, -1)
-        else:
-            far = self.session.open_pipes(spec.stdin)
+        far = (-1, -1, -1) if spec.process.terminal else self.session.open_pipes(spec.stdin)
         tasks = open_tasks(spec)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cgroup = -1
@@ -198,6 +196,7 @@ class Shim:
     def _started(self) -> None:
         self.phase = "running"
         self.started_ns = time.time_ns()
+        self.started_boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         if self.starting is not None:
             peer, request = self.starting
             self.starting = None
@@ -278,6 +277,7 @@ class Shim:
             log_dropped=self.log.dropped if self.log else 0,
             started_ns=self.started_ns,
             finished_ns=self.finished[0],
+            started_boottime_ns=self.started_boottime_ns,
             finished_boottime_ns=self.finished[1],
             error=dict(self.error.to_json()) if self.error else None,
         )
@@ -410,7 +410,7 @@ class Shim:
         name = str(request["exec"])
         self._forget_old_execs()
         self.execs[name] = ExecSession(
-            name, session, peer, request, on_exit=lambda event: self._tell(event)
+            name, session, peer, request, on_exit=self._tell
         )
         launcher = Launcher(
             pidfd=self.pidfd,
@@ -485,10 +485,10 @@ def read_spec() -> Spec:
 
 
 def open_tasks(spec: Spec) -> tuple[int, ...]:
-    """Open the v1 `tasks` files; the right to move is checked at open, so init may be unprivileged."""
+    """Open the v1 `tasks` files: the right to move is checked at open, init needs none."""
     return tuple(
         os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
-        for folder in spec.cgroup.v1.values()
+        for folder in dict.fromkeys(spec.cgroup.v1.values())
     )
 
 
@@ -512,4 +512,3 @@ def kill_cgroup(spec: Spec) -> None:
             os.write(fd, b"1")
         finally:
             os.close(fd)
-

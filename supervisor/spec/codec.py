@@ -66,7 +66,7 @@ _MISSING = object()
 
 
 @cache
-def _plan(cls: type) -> list[tuple[str, str, Callable[[Any], Any], Any]]:
+def _plan(cls: Any) -> list[tuple[str, str, Callable[[Any], Any], Any]]:
     hints = typing.get_type_hints(cls)
     return [
         (

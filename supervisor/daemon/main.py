@@ -1,0 +1,180 @@
+"""The daemon: configuration, assembly, signals. Its life is `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+import supervisor
+from supervisor.api.server import Server
+from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_file
+from supervisor.daemon.listen import listen
+from supervisor.daemon.notify import notify, watchdog_seconds
+from supervisor.engine.engine import Engine
+from supervisor.engine.host import Host
+from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
+from supervisor.kernel import process
+from supervisor.kernel.cgroups import detect
+from supervisor.store.database import Database
+from supervisor.store.images import ImageStore
+from supervisor.store.layout import DataRoot
+
+log = logging.getLogger("orlop.daemon")
+
+OOM_SCORE_ADJ = -999
+EXIT_FAILURE = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `orlop daemon`."""
+    p = argparse.ArgumentParser(
+        prog="orlop daemon",
+        description="Run the Orlop supervisor in the foreground. It needs root.",
+    )
+    default = Config()
+    p.add_argument("--config", metavar="FILE", help=f"TOML file (default: {DEFAULT_FILE} if there)")
+    p.add_argument(
+        "--data-root", metavar="DIR", help=f"images and containers (default: {default.data_root})"
+    )
+    p.add_argument(
+        "--run-root", metavar="DIR", help=f"sockets and state (default: {default.run_root})"
+    )
+    p.add_argument("--host", "-H", metavar="URL", help=f"where to listen (default: {default.host})")
+    p.add_argument(
+        "--cgroup-parent",
+        metavar="NAME",
+        help=f"folder of the containers' cgroups (default: {default.cgroup_parent})",
+    )
+    p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; the exit status."""
+    options = vars(parser().parse_args(arguments))
+    file = options.pop("config")
+    try:
+        config = Config()
+        if file or Path(DEFAULT_FILE).exists():
+            config = merge(config, read_file(Path(file or DEFAULT_FILE)))
+        config = merge(config, options)
+        _set_up_log(config.log_level)
+        _check_host()
+        trio.run(serve, config)
+    except (OrlopError, KernelError) as error:
+        print(f"orlop daemon: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except OSError as error:
+        print(f"orlop daemon: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILURE
+    return 0
+
+
+def _set_up_log(level: str) -> None:
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=level.upper(),
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
+    )
+
+
+def _check_host() -> None:
+    if getattr(supervisor, "DISTRIBUTION", "") != "orlop":
+        raise Conflict(
+            f"the package `supervisor` at {supervisor.__file__} is not Orlop's (PyPI's "
+            "supervisord installs one of that name, too): use a virtual environment of its own"
+        )
+    if os.geteuid() != 0:
+        raise Unavailable("it needs root: namespaces, cgroups and mounts are the kernel's to give")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        process.set_oom_score_adj(OOM_SCORE_ADJ)
+    except OSError:
+        log.warning(
+            "oom_score_adj stays as it is: lowering it needs CAP_SYS_RESOURCE; under memory "
+            "pressure the kernel may choose the supervisor or a shim"
+        )
+
+
+async def serve(config: Config) -> None:
+    """Assemble, recover, listen, and serve until told to stop. Containers live on."""
+    root = DataRoot(config.data_root)
+    root.prepare()
+    Path(config.run_root).mkdir(mode=0o710, parents=True, exist_ok=True)
+    server_socket = listen(config.socket)
+    database, damaged = await Database.open_or_quarantine(root.db)
+    if damaged:
+        log.error("the database was damaged; it is kept as %s", database.quarantined)
+    host = Host(root, database, detect(), config.cgroup_parent)
+    host.log_max_size, host.log_max_files = config.log_max_size, config.log_max_files
+    try:
+        host.hierarchy.prepare()
+        for warning in host.hierarchy.warnings:
+            log.warning("%s", warning)
+        host.zygote.start()
+        images = ImageStore(root, database)
+        await images.load()
+        engine = Engine(host, images, _engine_id(root))
+        await _run(engine, trio.SocketListener(trio.socket.from_stdlib_socket(server_socket)))
+    finally:
+        with trio.CancelScope(shield=True):
+            host.close()
+            await database.close()
+            config.socket.unlink(missing_ok=True)
+            if not host.hierarchy.names():
+                host.hierarchy.remove()
+            root.release()
+
+
+async def _run(engine: Engine, listener: trio.SocketListener) -> None:
+    server = Server(engine)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(engine.run)
+        await engine.host.database.settle()
+        await engine.images.sweep(engine.uses)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as serving:
+                await serving.start(server.serve, [listener])
+                serving.start_soon(_stop_on, signals, server)
+                serving.start_soon(_feed_watchdog)
+                notify("READY=1")
+                log.info("ready, %d containers", len(engine.containers))
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on(signals: object, server: Server) -> None:
+    async for number in signals:  # type: ignore[attr-defined]
+        log.info("stopping on %s; containers live on", signal.Signals(number).name)
+        notify("STOPPING=1")
+        server.stop()
+        return
+
+
+async def _feed_watchdog() -> None:
+    seconds = watchdog_seconds()
+    while seconds:
+        notify("WATCHDOG=1")
+        await trio.sleep(seconds)
+
+
+def _engine_id(root: DataRoot) -> str:
+    """An id of this data root, made once."""
+    path = root.path / "engine-id"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        new = os.urandom(16).hex()
+        path.write_text(new)
+        return new

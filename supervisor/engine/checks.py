@@ -1,0 +1,122 @@
+"""What a create or update request needs of the host, checked before anything is made."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from typing import TYPE_CHECKING
+
+from supervisor.engine.record import Record
+from supervisor.errors import InvalidArgument
+from supervisor.kernel.cgroups import Group
+from supervisor.spec.build import build_spec
+from supervisor.spec.cgroup import order_for_update
+from supervisor.spec.limits import missing, validate
+from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import CgroupPaths, Device, Log, Overlay, Resources
+
+if TYPE_CHECKING:
+    from supervisor.engine.host import Host
+
+
+def check_resources(resources: Resources) -> None:
+    """InvalidArgument for limits that cannot be on this host."""
+    last = os.sysconf("SC_NPROCESSORS_CONF") - 1
+    validate(resources, cpus=f"0-{last}")
+
+
+def check_binds(options: ContainerOptions) -> None:
+    """InvalidArgument for a bind source that does not exist (never made silently)."""
+    for bind in options.binds:
+        if not os.path.lexists(bind.source):
+            raise InvalidArgument(
+                f'invalid mount config for type "bind": bind source path does not exist: '
+                f"{bind.source}"
+            )
+
+
+def check_rootfs(folder: str) -> str:
+    """The folder a container is to run from; InvalidArgument unless it is one."""
+    if not folder.startswith("/"):
+        raise InvalidArgument(f"rootfs {folder!r:.200}: give an absolute path")
+    if not os.path.isdir(folder):
+        raise InvalidArgument(f"rootfs {folder}: no such folder")
+    return os.path.realpath(folder)
+
+
+def try_spec(host: Host, record: Record) -> None:
+    """Build the spec once, so that what cannot start is refused at create."""
+    build_spec(
+        record.options,
+        id=record.id,
+        run=1,
+        root=Overlay(lower=record.lowers),
+        cgroup=CgroupPaths(),
+        log=Log(),
+        host=host.facts,
+    )
+
+
+def look_up_device(path: str) -> tuple[Device, ...]:
+    """The device node at `path`, or all below it if it is a folder; InvalidArgument for neither."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise InvalidArgument(f"device {path}: {(error.strerror or '').lower()}") from None
+    if stat.S_ISDIR(mode):
+        found = [_device(os.path.join(d, n)) for d, _, names in os.walk(path) for n in names]
+        return tuple(device for device in found if device is not None)
+    device = _device(path)
+    if device is None:
+        raise InvalidArgument(f"device {path}: not a device node")
+    return (device,)
+
+
+def _device(path: str) -> Device | None:
+    node = os.stat(path)
+    kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
+    if kind is None:
+        return None
+    return Device(
+        path=path,
+        type=kind,
+        major=os.major(node.st_rdev),
+        minor=os.minor(node.st_rdev),
+        mode=node.st_mode & 0o777,
+        uid=node.st_uid,
+        gid=node.st_gid,
+    )
+
+
+def warnings(host: Host, options: ContainerOptions) -> list[str]:
+    """Sentences about what was asked for and cannot be kept on this host."""
+    found = list(
+        missing(
+            options.resources, host.hierarchy.controllers, unified=host.layout.kind == "unified"
+        )
+    )
+    for limit in options.ulimits:
+        hard = resource.getrlimit(getattr(resource, limit.type))[1]
+        if not host.can_raise_limits and _above(limit.hard, hard):
+            found.append(
+                f"{limit.type.removeprefix('RLIMIT_').lower()} is limited to {hard}: raising it "
+                "further needs CAP_SYS_RESOURCE, which this host withholds"
+            )
+    return found
+
+
+def _above(asked: int, hard: int) -> bool:
+    return hard != resource.RLIM_INFINITY and (asked == -1 or asked > hard)
+
+
+def update_group(host: Host, group: Group, options: ContainerOptions) -> list[str]:
+    """Write new limits to a live cgroup; sentences for what could not be written."""
+    writes = host.writes(options)
+    if "memory" in group.paths.v1:
+        try:
+            limit = int(group.read("memory", "memory.memsw.limit_in_bytes"))
+        except OSError:  # a kernel without swap accounting
+            limit = -1
+        writes = order_for_update(writes, limit)
+    return group.write(writes)

@@ -1,0 +1,69 @@
+"""What `docker info` shows of the host."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+
+from supervisor import __version__
+from supervisor.docker.views import HostInfo
+from supervisor.lifecycle.state import docker_status
+
+if TYPE_CHECKING:
+    from supervisor.engine.engine import Engine
+
+_BY_CONTROLLER = {
+    "memory": ("memory", "swap"),
+    "cpu": ("cpu_quota", "cpu_shares"),
+    "cpuset": ("cpuset",),
+    "pids": ("pids",),
+}
+
+
+def host_info(engine: Engine) -> HostInfo:
+    """The host and this agent, from memory and a few small files."""
+    host = engine.host
+    states = Counter(docker_status(c.state) for c in engine.containers.values())
+    uname = os.uname()
+    release = _os_release()
+    controllers = host.layout.controllers
+    limits = {word for name in controllers for word in _BY_CONTROLLER.get(name, ())}
+    if "memory" in host.layout.v1:
+        limits.add("oom_kill_disable")
+    total = len(engine.containers)
+    return HostInfo(
+        id=engine.engine_id,
+        name=uname.nodename,
+        version=__version__,
+        root=str(host.root.path),
+        containers=total,
+        containers_running=states["running"] + states["restarting"],
+        containers_paused=states["paused"],
+        containers_stopped=total - states["running"] - states["paused"] - states["restarting"],
+        images=len(engine.images.list()),
+        kernel=uname.release,
+        machine=uname.machine,
+        operating_system=release.get("PRETTY_NAME", "Linux"),
+        os_version=release.get("VERSION_ID", ""),
+        cpus=os.cpu_count() or 1,
+        memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        cgroup_version="2" if host.layout.kind == "unified" else "1",
+        limits=frozenset(limits),
+        driver_status=(("Cgroup Layout", host.layout.kind),),
+        security_options=("name=cgroupns",),
+        fds=len(os.listdir("/proc/self/fd")),
+        tasks=trio.lowlevel.current_statistics().tasks_living,
+        event_listeners=host.bus.listeners,
+    )
+
+
+def _os_release() -> dict[str, str]:
+    try:
+        with open("/etc/os-release", encoding="utf-8") as file:
+            pairs = (line.strip().partition("=") for line in file)
+            return {key: value.strip('"') for key, _, value in pairs}
+    except OSError:
+        return {}

@@ -1,0 +1,171 @@
+"""Finding again what a previous supervisor left: records, living shims, ended runs, remains.
+
+Start-up is the only shutdown procedure there is: it makes no difference whether the last
+supervisor was stopped or killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from supervisor.engine import record as records
+from supervisor.engine.container import Container
+from supervisor.engine.host import KIND
+from supervisor.engine.shim_client import ShimClient, connect, start_error
+from supervisor.engine.task import LOST, Task, as_exit
+from supervisor.errors import InitError, OrlopError, ProtocolError
+from supervisor.kernel.cgroups import Group
+from supervisor.lifecycle import machine as m
+from supervisor.shim import exit_record
+from supervisor.shim.exit_record import ExitRecord
+from supervisor.store.files import discard
+from supervisor.wire.shim_protocol import Message
+
+if TYPE_CHECKING:
+    from supervisor.engine.engine import Engine
+
+log = logging.getLogger("orlop.recovery")
+ADOPT_SECONDS = 5.0
+
+
+async def recover(engine: Engine) -> None:
+    """Load all records, adopt what lives, settle what ended, sweep what belongs to nobody."""
+    for key, document in await engine.host.database.all(KIND):
+        try:
+            record = records.decode(document)
+        except ProtocolError as error:
+            log.error("container %s: its record is unreadable and left alone: %s", key, error)
+            continue
+        engine.add(record)
+    async with trio.open_nursery() as nursery:
+        for container in list(engine.containers.values()):
+            nursery.start_soon(_recover_one, engine, container)
+    _sweep(engine)
+
+
+async def _recover_one(engine: Engine, container: Container) -> None:
+    state = container.state
+    if state.live:
+        await _recover_run(engine, container)
+    for effect in m.resume(container.state, trio.current_time()):
+        container.do(effect)
+
+
+async def _recover_run(engine: Engine, container: Container) -> None:
+    """The run was not seen to end: its shim lives, or its exit record tells, or it is lost."""
+    try:
+        shim = await connect(engine.host.bundle(container))
+    except OSError:
+        _settle(engine, container)
+        return
+    adopted = trio.Event()
+    engine.nursery.start_soon(_adopt, engine, container, shim, adopted)
+    with trio.move_on_after(ADOPT_SECONDS):
+        await adopted.wait()
+
+
+async def _adopt(
+    engine: Engine, container: Container, shim: ShimClient, adopted: trio.Event
+) -> None:
+    task = Task(container, container.state.run)
+    task.shim = shim
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(container.adopt, task)
+        try:
+            state = await shim.request("state")
+            _adopt_cgroup(engine, container, task)
+            await _catch_up(container, task, state)
+        except OrlopError as error:
+            log.warning("container %s: adopting: %s", container.id[:12], error)
+        finally:
+            adopted.set()
+
+
+def _adopt_cgroup(engine: Engine, container: Container, task: Task) -> None:
+    try:
+        group = engine.host.hierarchy.open(container.id)
+        task.adopt_cgroup(group, container.state.oom_kills)
+    except OSError as error:
+        log.warning("container %s: its cgroup: %s", container.id[:12], error)
+
+
+async def _catch_up(container: Container, task: Task, state: Message) -> None:
+    """Tell the machine what it missed."""
+    phase = state["phase"]
+    if state.get("started_ns") and not container.state.pid:
+        started = m.TaskStarted(task.run, int(state["pid"]), int(state["started_ns"]))
+        container.post(started)
+    if phase == "exited" and state.get("record"):
+        await task.take({"event": "exited", "record": state["record"]})
+    elif phase == "created":
+        await task.take({"event": "created"})
+    elif task.group is not None and phase == "running":
+        frozen = task.group.frozen()
+        if frozen != (container.state.phase is m.Phase.PAUSED):
+            container.post(m.Frozen(task.run) if frozen else m.Thawed(task.run))
+
+
+def _settle(engine: Engine, container: Container) -> None:
+    """No shim answers: the exit record says how it ended, or nothing does."""
+    run = container.state.run
+    record = _read(engine, container)
+    group = _group(engine, container)
+    if group is not None:
+        _kill(group)
+    if record is None or record.run != run:
+        if container.state.pid:
+            lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=LOST)
+            container.post(m.Exited(run, lost))
+        else:
+            container.post(m.StartFailed(run, LOST, 125, time.time_ns()))
+        return
+    if record.oom_kills > container.state.oom_kills:
+        container.post(m.OomKilled(run, record.oom_kills - container.state.oom_kills))
+    if record.error is not None:
+        code, message = start_error(InitError.from_json(record.error))
+        container.post(m.StartFailed(run, message, code, record.finished_ns))
+    else:
+        container.post(m.Exited(run, as_exit(record)))
+
+
+def _read(engine: Engine, container: Container) -> ExitRecord | None:
+    try:
+        return exit_record.read(os.fspath(engine.host.bundle(container)))
+    except (ProtocolError, OSError) as error:
+        log.error("container %s: %s", container.id[:12], error)
+        return None
+
+
+def _group(engine: Engine, container: Container) -> Group | None:
+    try:
+        return engine.host.hierarchy.open(container.id)
+    except OSError:
+        return None
+
+
+def _kill(group: Group) -> None:
+    try:
+        group.kill()
+        group.remove()
+    except OSError as error:
+        log.warning("cgroup %s: %s", group.name, error)
+
+
+def _sweep(engine: Engine) -> None:
+    """Remove cgroups and bundles of containers that no record knows."""
+    damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
+    known = set(engine.containers) | damaged
+    for name in engine.host.hierarchy.names():
+        if name not in known:
+            _kill(engine.host.hierarchy.open(name))
+        elif name in engine.containers and not engine.containers[name].state.live:
+            _kill(engine.host.hierarchy.open(name))
+    for entry in os.scandir(engine.host.root.containers):
+        if entry.name not in known:
+            log.info("%s belongs to no container: removed", entry.path)
+            discard(engine.host.root.containers / entry.name, engine.host.root.trash)

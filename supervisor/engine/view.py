@@ -1,0 +1,44 @@
+"""A container as the API shows it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from supervisor.docker.views import ContainerView
+from supervisor.engine.logs import FILE_NAME
+from supervisor.lifecycle.state import docker_status
+from supervisor.spec.build import effective_hostname
+
+if TYPE_CHECKING:
+    from supervisor.engine.container import Container
+    from supervisor.engine.engine import Engine
+
+
+def container_view(engine: Engine, container: Container) -> ContainerView:
+    """The view of `container` as it is now."""
+    record, state = container.record, container.state
+    bundle = engine.host.bundle(container)
+    end = state.exit
+    writable = record.rootfs_writable
+    return ContainerView(
+        id=record.id,
+        name=record.name,
+        created_ns=record.created_ns,
+        image_id=record.image_id,
+        status=docker_status(state),
+        pid=state.pid,
+        exit_code=end.code if end else 0,
+        error=end.error if end else "",
+        oom_killed=end.oom_killed if end else False,
+        started_ns=state.started_ns,
+        finished_ns=state.finished_ns,
+        restart_count=state.restart_count,
+        body=record.body,
+        hostname=effective_hostname(record.options, record.id, engine.host.facts),
+        log_path=os.fspath(bundle / FILE_NAME),
+        lower_dirs=record.lowers,
+        upper_dir="" if writable else os.fspath(bundle / "upper"),
+        work_dir="" if writable else os.fspath(bundle / "work"),
+        exec_ids=engine.execs.of(record.id),
+    )
