@@ -1,1 +1,1 @@
-"""netplumb: the container network, planned as values and applied over netlink. Imports nothing of supervisor."""
+"""The container network, planned as values, applied over netlink. Imports nothing of supervisor."""

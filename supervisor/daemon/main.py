@@ -71,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_host()
         trio.run(serve, config)
     except (OrlopError, KernelError) as error:
-        print(f"orlop daemon: {error}", file=sys.stderr)
+        sys.stderr.write(f"orlop daemon: {error}\n")
         return EXIT_FAILURE
     except OSError as error:
-        print(f"orlop daemon: {error.filename or ''}: {error.strerror}", file=sys.stderr)
+        sys.stderr.write(f"orlop daemon: {error.filename or ''}: {error.strerror}\n")
         return EXIT_FAILURE
     return 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.engine.record import Record
@@ -40,7 +41,7 @@ def check_rootfs(folder: str) -> str:
     """The folder a container is to run from; InvalidArgument unless it is one."""
     if not folder.startswith("/"):
         raise InvalidArgument(f"rootfs {folder!r:.200}: give an absolute path")
-    if not os.path.isdir(folder):
+    if not Path(folder).is_dir():
         raise InvalidArgument(f"rootfs {folder}: no such folder")
     return os.path.realpath(folder)
 
@@ -61,11 +62,11 @@ def try_spec(host: Host, record: Record) -> None:
 def look_up_device(path: str) -> tuple[Device, ...]:
     """The device node at `path`, or all below it if it is a folder; InvalidArgument for neither."""
     try:
-        mode = os.stat(path).st_mode
+        mode = Path(path).stat().st_mode
     except OSError as error:
         raise InvalidArgument(f"device {path}: {(error.strerror or '').lower()}") from None
     if stat.S_ISDIR(mode):
-        found = [_device(os.path.join(d, n)) for d, _, names in os.walk(path) for n in names]
+        found = [_device(f"{d}/{n}") for d, _, names in os.walk(path) for n in names]
         return tuple(device for device in found if device is not None)
     device = _device(path)
     if device is None:
@@ -74,7 +75,7 @@ def look_up_device(path: str) -> tuple[Device, ...]:
 
 
 def _device(path: str) -> Device | None:
-    node = os.stat(path)
+    node = Path(path).stat()
     kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
     if kind is None:
         return None

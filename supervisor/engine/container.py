@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import trio
@@ -65,10 +66,9 @@ class Container:
 
     def post(self, fact: m.Fact) -> None:
         """Report an observation; never blocks."""
-        try:
+        # Once forgotten, observations of what is gone mean nothing.
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
             self._inbox_send.send_nowait((fact, None))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            pass  # forgotten: observations of what is gone mean nothing
 
     async def ask(self, request: m.Request) -> None:
         """Make a request; returns when it is accepted, raises why it is not."""
@@ -118,7 +118,7 @@ class Container:
 
     # --- effects ------------------------------------------------------------------------
 
-    async def _perform(self, effect: m.Effect) -> None:
+    async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
                 saved = self.host.save(self.record)

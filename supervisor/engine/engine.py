@@ -23,10 +23,10 @@ import trio
 from supervisor.docker.create import CreateBody, merge_image
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.options import container_options
+from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody, apply_update
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
 from supervisor.engine import checks, host_info, processes, recovery, view
-from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
@@ -331,7 +331,9 @@ class Engine:
 
     # --- looking inside -----------------------------------------------------------------
 
-    async def top(self, ref: str, ps_args: str) -> tuple[builtins.list[str], builtins.list[builtins.list[str]]]:
+    async def top(
+        self, ref: str, ps_args: str
+    ) -> tuple[builtins.list[str], builtins.list[builtins.list[str]]]:
         """Titles and rows of the container's processes."""
         container = self.find(ref)
         if container.task is None or container.task.group is None or not container.state.pid:

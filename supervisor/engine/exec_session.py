@@ -65,7 +65,7 @@ class ExecSessions:
         preface: bytes = b"",
         fd: int = -1,
     ) -> None:
-        """Run the session; returns when its program runs. Owns `fd`, the client's socket (-1: none).
+        """Run the session; returns when its program runs. Owns `fd`, the client's (-1: none).
 
         A program that cannot run is an error here and a text on the client's stream, exit
         code 126 or 127.
@@ -146,6 +146,7 @@ class ExecSessions:
             capabilities=process_capabilities(options, facts),
             rlimits=options.ulimits,
             no_new_privileges=options.no_new_privileges,
+            oom_score_adj=options.oom_score_adj,
         )
 
     async def inspect(self, exec_id: str) -> ExecView:

@@ -94,7 +94,7 @@ class Host:
                 upper.mkdir()
                 work.mkdir(mode=0o700)
                 # The upper's own mode and owner are those of "/" in the container.
-                like = os.stat(record.lowers[0])
+                like = Path(record.lowers[0]).stat()
                 upper.chmod(like.st_mode & 0o7777)
                 os.chown(upper, like.st_uid, like.st_gid)
         except BaseException:
@@ -227,7 +227,7 @@ def host_devices() -> tuple[Device, ...]:
     for folder, subfolders, names in os.walk("/dev"):
         subfolders[:] = [d for d in subfolders if d not in ("pts", "shm", "mqueue", "fd")]
         for name in names:
-            path = os.path.join(folder, name)
+            path = f"{folder}/{name}"
             node = os.lstat(path)
             kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
             if kind and path != "/dev/console":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -54,7 +55,7 @@ def host_info(engine: Engine) -> HostInfo:
         limits=frozenset(limits),
         driver_status=(("Cgroup Layout", host.layout.kind),),
         security_options=("name=cgroupns",),
-        fds=len(os.listdir("/proc/self/fd")),
+        fds=len(list(Path("/proc/self/fd").iterdir())),
         tasks=trio.lowlevel.current_statistics().tasks_living,
         event_listeners=host.bus.listeners,
     )
@@ -62,7 +63,7 @@ def host_info(engine: Engine) -> HostInfo:
 
 def _os_release() -> dict[str, str]:
     try:
-        with open("/etc/os-release", encoding="utf-8") as file:
+        with Path("/etc/os-release").open(encoding="utf-8") as file:
             pairs = (line.strip().partition("=") for line in file)
             return {key: value.strip('"') for key, _, value in pairs}
     except OSError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -53,10 +54,8 @@ class FolderWatch:
         if not self._users[token]:
             del self._users[token], self._waiting[token]
             self._tokens = {f: t for f, t in self._tokens.items() if t != token}
-            try:
+            with suppress(OSError):  # the folder went, and its watch with it
                 self._inotify.remove(token)
-            except OSError:
-                pass  # the folder went, and its watch with it
 
     def changed(self, token: int) -> trio.Event:
         """The event of the next change; get it before looking, to miss none."""
@@ -210,7 +209,7 @@ def _is_full(line: bytes) -> bool:
 async def read_log(
     folder: Path, options: LogOptions, watch: FolderWatch, ended: Callable[[], bool]
 ) -> AsyncIterator[Record]:
-    """Records of the log in `folder` as the options ask; follows until `ended()` and all is read."""
+    """Records of the log in `folder` as asked; follows until `ended()` and all is read."""
     reader = LogReader(folder / FILE_NAME)
     token = watch.add(folder) if options.follow else -1
     try:

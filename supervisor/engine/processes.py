@@ -6,6 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from supervisor.errors import InvalidArgument
 
@@ -17,11 +18,11 @@ class Process:
     """One process's /proc/PID/stat, cmdline and owner, read at once."""
 
     def __init__(self, pid: int) -> None:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            stat = file.read()
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            self.args = file.read().rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace")
-        self.uid = os.stat(f"/proc/{pid}").st_uid
+        folder = Path(f"/proc/{pid}")
+        stat = (folder / "stat").read_bytes()
+        words = (folder / "cmdline").read_bytes().rstrip(b"\0")
+        self.args = words.replace(b"\0", b" ").decode(errors="replace")
+        self.uid = folder.stat().st_uid
         name, _, rest = stat.partition(b"(")[2].rpartition(b")")
         fields = rest.split()
         self.pid = pid

@@ -39,7 +39,7 @@ async def recover(engine: Engine) -> None:
         try:
             record = records.decode(document)
         except ProtocolError as error:
-            log.error("container %s: its record is unreadable and left alone: %s", key, error)
+            log.warning("container %s: its record is unreadable and left alone: %s", key, error)
             continue
         engine.add(record)
     async with trio.open_nursery() as nursery:
@@ -137,7 +137,7 @@ def _read(engine: Engine, container: Container) -> ExitRecord | None:
     try:
         return exit_record.read(os.fspath(engine.host.bundle(container)))
     except (ProtocolError, OSError) as error:
-        log.error("container %s: %s", container.id[:12], error)
+        log.warning("container %s: %s", container.id[:12], error)
         return None
 
 
@@ -161,9 +161,9 @@ def _sweep(engine: Engine) -> None:
     damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
     known = set(engine.containers) | damaged
     for name in engine.host.hierarchy.names():
-        if name not in known:
-            _kill(engine.host.hierarchy.open(name))
-        elif name in engine.containers and not engine.containers[name].state.live:
+        if name not in known or (
+            name in engine.containers and not engine.containers[name].state.live
+        ):
             _kill(engine.host.hierarchy.open(name))
     for entry in os.scandir(engine.host.root.containers):
         if entry.name not in known:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -209,10 +210,8 @@ class Task:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
-        try:
+        with suppress(OrlopError):  # it may be gone already, as it was asked to
             await self.shim.request("acknowledge")
-        except OrlopError:
-            pass  # it is gone already, as it was asked to
 
     async def _lost(self) -> None:
         """The shim died without a word: nothing of the container may live on."""
@@ -270,7 +269,7 @@ class Task:
             watch.close()
 
     async def _release(self) -> None:
-        """Give up the watch and the cgroup; a cgroup that stays is an error in the log, swept later."""
+        """Give up the watch and the cgroup; one that stays busy is logged, and swept later."""
         if self.oom is not None:
             self.oom.stop()
             self.oom = None
@@ -284,7 +283,7 @@ class Task:
                 group.remove()
             except KernelError as error:
                 if error.errno != errno.EBUSY:
-                    log.error("container %s: %s", self.container.id[:12], error)
+                    log.exception("container %s: its cgroup stays", self.container.id[:12])
                     return
             else:
                 return

@@ -12,7 +12,7 @@ import resource
 import stat
 from dataclasses import dataclass, field
 
-from supervisor.errors import InitError, NotFound
+from supervisor.errors import InitError, KernelError, NotFound
 from supervisor.kernel import capabilities, paths, process, tty
 from supervisor.spec import users
 from supervisor.spec.capabilities import mask
@@ -67,6 +67,20 @@ def look_up_user(b: Becoming) -> None:
     b.env = dict(item.partition("=")[::2] for item in b.process.env if "=" in item)
     b.env.setdefault("PATH", DEFAULT_PATH)
     b.env.setdefault("HOME", b.ids.home or "/")
+
+
+def set_oom_score(wanted: Process) -> None:
+    """The container's own score, never the shim's protected one.
+
+    Only lowering needs CAP_SYS_RESOURCE, which the host may withhold: then a container that
+    asks for less than the daemon has keeps the daemon's.
+    """
+    score = wanted.oom_score_adj or 0
+    try:
+        process.set_oom_score_adj(score)
+    except KernelError:
+        if score > 0:
+            raise
 
 
 def set_rlimits(b: Becoming) -> None:
@@ -169,7 +183,7 @@ def execute(b: Becoming) -> None:
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 continue
             if error.errno != errno.EACCES:
-                raise _exec_error(name, error.errno or 0, str(error.strerror)) from None
+                raise _exec_error(name, error.errno or 0, str(error.strerror).lower()) from None
             denied = errno.EACCES
         except ValueError:  # an embedded NUL
             raise _exec_error(name, errno.EINVAL, "invalid argument") from None
@@ -184,6 +198,4 @@ def execute(b: Becoming) -> None:
 
 
 def _exec_error(name: str, number: int, text: str) -> InitError:
-    return InitError(
-        step="execve", path=name, errno=number, message=f'exec: "{name}": {text.lower()}'
-    )
+    return InitError(step="execve", path=name, errno=number, message=f'exec: "{name}": {text}')

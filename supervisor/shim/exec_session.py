@@ -24,6 +24,7 @@ class Launcher:
     namespace_flags: int
     cgroup_path: str
     open_tasks: Callable[[], tuple[int, ...]]
+    owner: int
 
 
 class ExecSession:
@@ -57,7 +58,7 @@ class ExecSession:
         self.loop = loop
         far = (-1, -1, -1)
         if not process.terminal:
-            far = self.session.open_pipes(bool(self.request.get("stdin")))
+            far = self.session.open_pipes(bool(self.request.get("stdin")), launcher.owner)
         tasks = launcher.open_tasks()
         cgroup = os.open(launcher.cgroup_path, init.DIRECTORY) if launcher.cgroup_path else -1
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

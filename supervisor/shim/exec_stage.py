@@ -42,6 +42,7 @@ class ExecStage:
 def main(stage: ExecStage) -> None:
     """Run in a fork of the shim; never returns."""
     try:
+        become.set_oom_score(stage.process)
         process.set_dumpable(False)
         process.reset_signals()
         namespaces.setns(stage.pidfd, stage.namespace_flags)
@@ -52,7 +53,7 @@ def main(stage: ExecStage) -> None:
         run(stage)
     except InitError as error:
         send(stage.sync, error.to_json())
-    except BaseException as error:  # noqa: BLE001 - the last frame: nothing may escape into the shim's code
+    except BaseException as error:  # the last frame: nothing may escape into the shim's code
         text = describe("exec", error) if isinstance(error, OSError) else None
         send(
             stage.sync,

@@ -69,7 +69,7 @@ class Init:
     becoming: become.Becoming | None = None
 
     def makes(self, kind: str) -> bool:
-        """Whether the spec asks for a new namespace of this kind (not the host's, not a joined one)."""
+        """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
         return any(n.type == kind and not n.path for n in self.spec.namespaces)
 
 
@@ -87,7 +87,7 @@ def main(init: Init) -> None:
             become.execute(init.becoming)
     except InitError as error:
         send(init.sync, error.to_json())
-    except BaseException as error:  # noqa: BLE001 - the last frame: nothing may escape into the shim's code
+    except BaseException as error:  # the last frame: nothing may escape into the shim's code
         send(
             init.sync,
             InitError(step="init", path="", errno=0, message=f"init: {error!r}").to_json(),
@@ -473,14 +473,8 @@ def loopback_up(init: Init) -> None:
         netdev.link_up("lo")
 
 
-def set_oom_score(init: Init) -> None:
-    """The container's own score, never the shim's protected one."""
-    score = init.spec.process.oom_score_adj
-    try:
-        write_file(init.proc, "self/oom_score_adj", str(score or 0).encode())
-    except PermissionError:
-        if score is not None and score >= 0:
-            raise  # only lowering needs CAP_SYS_RESOURCE, which the host may withhold
+def close_proc(init: Init) -> None:
+    """Our detached proc has served."""
     os.close(init.proc)
     init.proc = -1
 
@@ -496,7 +490,10 @@ def prepare_process(init: Init) -> None:
 
 
 STEPS = (
-    # First: from here on a dead shim takes init with it, and no signal handler of it runs.
+    # While /proc/self still belongs to root of the host and is writable to it.
+    ("oom_score_adj", lambda init: become.set_oom_score(init.spec.process)),
+    # As early as can be: from here on a dead shim takes init with it, and none of its signal
+    # handlers runs.
     ("tie to shim", tie_to_shim),
     # Before any mount: in a user namespace only its root may mount.
     ("user namespace", enter_user_namespace),
@@ -519,8 +516,7 @@ STEPS = (
     ("read-only root", finish_root),
     ("hostname", name_host),
     ("loopback", loopback_up),
-    # Through our proc, closed afterwards.
-    ("oom_score_adj", set_oom_score),
+    ("close proc", close_proc),
     # Last: user, rlimits, capabilities are what the steps above could not work with.
     ("process", prepare_process),
 )

@@ -42,6 +42,7 @@ def run(becoming: become.Becoming, sync_fd: int) -> None:
         become.execute(becoming)
     os.close(sync_fd)
     process.set_process_name("orlop-init")
+    process.set_command_line("orlop-init")
     process.close_range(3, 0x7FFFFFFF)
     os._exit(serve(child))
 

@@ -45,10 +45,11 @@ def open_root(root: Overlay, userns_fd: int, owner: int = 0) -> int:
     if not root.upper:
         return clone(root.lower[0], recursive=True, userns_fd=userns_fd)
     context = mounts.fsopen("overlay")
+    layers: list[int] = []
     try:
         mounts.fsconfig_string(context, "source", "overlay")
         if userns_fd >= 0:
-            _mapped_layers(context, root, userns_fd)
+            _mapped_layers(context, root, userns_fd, layers)
         else:
             for lower in root.lower:
                 mounts.fsconfig_string(context, "lowerdir+", lower)
@@ -65,7 +66,8 @@ def open_root(root: Overlay, userns_fd: int, owner: int = 0) -> int:
             mounts.fsconfig_create(context)
         return mounts.fsmount(context)
     finally:
-        os.close(context)
+        for fd in (context, *layers):
+            os.close(fd)
 
 
 def _create_as(owner: int, context: int) -> None:
@@ -84,23 +86,24 @@ def _create_as(owner: int, context: int) -> None:
         process.set_filesystem_ids(0, 0)
 
 
-def _mapped_layers(context: int, root: Overlay, userns_fd: int) -> None:
+def _mapped_layers(context: int, root: Overlay, userns_fd: int, layers: list[int]) -> None:
+    """Name idmapped clones of the layers to `context`.
+
+    Their fds go to `layers`, to be closed after the overlay is made: a detached mount is
+    dissolved with its last fd.
+    """
     # upper and work must be one mount, so they are given as folders below one mapped clone.
     parent = os.path.dirname(root.upper)
     if parent != os.path.dirname(root.work):
         raise InvalidArgument("upper and work of an idmapped overlay must be siblings")
+    for lower in root.lower:
+        layers.append(clone(lower, recursive=False, userns_fd=userns_fd))
+        mounts.fsconfig_fd(context, "lowerdir+", layers[-1])
     base = clone(parent, recursive=False, userns_fd=userns_fd)
-    opened = [base]
-    try:
-        for lower in root.lower:
-            opened.append(clone(lower, recursive=False, userns_fd=userns_fd))
-            mounts.fsconfig_fd(context, "lowerdir+", opened[-1])
-        for key, path in (("upperdir", root.upper), ("workdir", root.work)):
-            opened.append(os.open(os.path.basename(path), os.O_PATH | os.O_CLOEXEC, dir_fd=base))
-            mounts.fsconfig_fd(context, key, opened[-1])
-    finally:
-        for fd in opened:
-            os.close(fd)
+    layers.append(base)
+    for key, path in (("upperdir", root.upper), ("workdir", root.work)):
+        layers.append(os.open(os.path.basename(path), os.O_PATH | os.O_CLOEXEC, dir_fd=base))
+        mounts.fsconfig_fd(context, key, layers[-1])
 
 
 def clone(source: str, recursive: bool, userns_fd: int = -1) -> int:

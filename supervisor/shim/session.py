@@ -41,8 +41,12 @@ class Session:
         self.drain_timer: Timer | None = None
         self.on_last_client_gone: Callable[[], None] | None = None
 
-    def open_pipes(self, with_stdin: bool) -> tuple[int, int, int]:
-        """Make the pipes; the far ends (stdin's is -1 without stdin) for the new process."""
+    def open_pipes(self, with_stdin: bool, owner: int) -> tuple[int, int, int]:
+        """Make the pipes; the far ends (stdin's is -1 without stdin) for the new process.
+
+        They belong to host id `owner`, root of the container's user namespace, so that init
+        may give them to the container's user.
+        """
         far_in = -1
         if with_stdin:
             far_in, near = os.pipe2(os.O_CLOEXEC)
@@ -53,6 +57,9 @@ class Session:
             near, end = os.pipe2(os.O_CLOEXEC)
             self._add_output(near, stream)
             far.append(end)
+        if owner:
+            for fd in (*far, *([far_in] if far_in >= 0 else [])):
+                os.fchown(fd, owner, owner)
         return (far_in, far[0], far[1])
 
     def use_terminal(self, master: int) -> None:

@@ -40,12 +40,13 @@ def main(bundle: str, control_fd: int) -> None:
     try:
         os.setsid()
         process.set_process_name("orlop-shim")
+        process.set_command_line(f"orlop-shim {bundle}")
         process.set_child_subreaper(True)
         redirect_std_streams()
         os.umask(0o077)
         os.chdir(bundle)
         Shim(control).run()
-    except BaseException as error:  # noqa: BLE001 - the last frame; the traceback is kept in the bundle
+    except BaseException as error:  # the last frame; the traceback is kept in the bundle
         leave_traceback()
         failure = describe("shim", error) if isinstance(error, OSError | InitError) else None
         message = shim_protocol.error_to_json(
@@ -123,7 +124,11 @@ class Shim:
         mapped = userns.open_mapped(spec) if spec.uid_mappings else -1
         prepared = rootfs.prepare(spec, mapped)
         self.root = prepared.root
-        far = (-1, -1, -1) if spec.process.terminal else self.session.open_pipes(spec.stdin)
+        far = (
+            (-1, -1, -1)
+            if spec.process.terminal
+            else self.session.open_pipes(spec.stdin, root_of(spec))
+        )
         tasks = open_tasks(spec)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cgroup = -1
@@ -156,18 +161,23 @@ class Shim:
         self.loop.add(near.fileno(), IN, self._init_speaks)
 
     def _init_speaks(self, _events: int) -> None:
-        assert self.sync is not None
+        self._hear_init()
+
+    def _hear_init(self) -> bool:
+        """Take one message of init's, if there is one; False where there is none."""
+        if self.sync is None:
+            return False
         try:
             packet, fds, _, _ = socket.recv_fds(self.sync, 65536, 1)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             packet, fds = b"", []
         if not packet:
             self._close_sync()
             if self.phase == "starting":
                 self._started()
-            return
+            return False
         message = json.loads(packet)
         if message.get("pty"):
             os.set_inheritable(fds[0], False)
@@ -181,6 +191,7 @@ class Shim:
             # The exit follows at once; SIGCHLD brings it.
             self.error = InitError.from_json(message)
             self._close_sync()
+        return True
 
     def _close_sync(self) -> None:
         if self.sync is not None:
@@ -237,11 +248,9 @@ class Shim:
     def _init_ended(self, status: int) -> None:
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self.status = status
-        if self.sync is not None:
-            self._init_speaks(0)  # its last words may not have been read yet
-            if self.phase == "starting" and self.sync is None and self.error is None:
-                self._started()
-            self._close_sync()
+        while self._hear_init():  # its last words may not have been read yet
+            pass
+        self._close_sync()
         os.close(self.pidfd)
         self.pidfd = -1
         if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
@@ -409,14 +418,13 @@ class Shim:
             self.add_client(session, request, fds)
         name = str(request["exec"])
         self._forget_old_execs()
-        self.execs[name] = ExecSession(
-            name, session, peer, request, on_exit=self._tell
-        )
+        self.execs[name] = ExecSession(name, session, peer, request, on_exit=self._tell)
         launcher = Launcher(
             pidfd=self.pidfd,
             namespace_flags=self._exec_flags(),
             cgroup_path=self.spec.cgroup.unified,
             open_tasks=lambda: open_tasks(self.spec),
+            owner=root_of(self.spec),
         )
         self.execs[name].launch(self.loop, launcher, process_spec)
         return None
@@ -482,6 +490,11 @@ def read_spec() -> Spec:
     """The bundle's config.json (the current folder is the bundle)."""
     with open(CONFIG_NAME, "rb") as file:
         return from_json(Spec, json.loads(file.read()))
+
+
+def root_of(spec: Spec) -> int:
+    """The host id of the container's root."""
+    return spec.uid_mappings[0].host_id if spec.uid_mappings else 0
 
 
 def open_tasks(spec: Spec) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ def main(control_fd: int) -> None:
     control = socket.socket(fileno=control_fd)
     control.setblocking(True)
     process.set_process_name("orlop-zygote")
+    process.set_command_line("orlop-zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps shims
     os.chdir("/")

@@ -33,7 +33,7 @@ def to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {
             key: to_json(item)
-            for name, key, _, default in _plan(type(value))
+            for name, key, _, default in _plan_of(type(value))
             if (item := getattr(value, name)) != default
         }
     if isinstance(value, enum.Enum):
@@ -50,7 +50,7 @@ def from_json(cls: type[T], data: Any) -> T:
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
     fields = {}
-    for name, key, decode, _ in _plan(cls):
+    for name, key, decode, _ in _plan_of(cls):
         if key in data:
             try:
                 fields[name] = decode(data[key])
@@ -63,10 +63,15 @@ def from_json(cls: type[T], data: Any) -> T:
 
 
 _MISSING = object()
+Plan = list[tuple[str, str, Callable[[Any], Any], Any]]
+
+
+def _plan_of(cls: Any) -> Plan:
+    return _plan(cls)
 
 
 @cache
-def _plan(cls: Any) -> list[tuple[str, str, Callable[[Any], Any], Any]]:
+def _plan(cls: Any) -> Plan:
     hints = typing.get_type_hints(cls)
     return [
         (
@@ -95,7 +100,7 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
         item = _decoder(args[1])
         return lambda value: {str(k): item(v) for k, v in _expect(dict, value).items()}
     if dataclasses.is_dataclass(hint):
-        _plan(typing.cast(type, hint))
+        _plan_of(hint)
         return lambda value: from_json(typing.cast(type, hint), value)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint
