@@ -144,11 +144,11 @@ async def _run(engine: Engine, listener: trio.SocketListener) -> None:
         await nursery.start(engine.run)
         await engine.host.database.settle()
         await engine.images.sweep(engine.uses)
+        nursery.start_soon(_feed_watchdog)  # not in `serving`, which ends with the server
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as serving:
                 await serving.start(server.serve, [listener])
                 serving.start_soon(_stop_on, signals, server)
-                serving.start_soon(_feed_watchdog)
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))
         nursery.cancel_scope.cancel()

@@ -43,6 +43,8 @@ class Container:
         self.task: Task | None = None
         self.forgotten = trio.Event()
         self.exits = 0
+        self.stops = 0  # those of the exits after which the policy started no other run
+        self.last_exit = record.state.exit
         self._run_over = trio.Event()
         self._run_over.set()
         self._changed = trio.Event()
@@ -97,15 +99,12 @@ class Container:
             self.record.state = state
             if state.exit is not None and before.exit is not state.exit:
                 self.exits += 1
-            try:
-                for effect in effects:
-                    await self._perform(effect)
-            except Exception as error:  # the actor must outlive a failing effect
-                log.exception("container %s: %s failed", self.id[:12], type(fact).__name__)
-                if answer is not None:
-                    answer.refuse(OrlopError(f"{type(fact).__name__}: {error}"))
-                    answer = None
-            if answer is not None:
+                self.stops += state.phase is not Phase.RESTARTING
+                self.last_exit = state.exit
+            failure = await self._perform_all(effects)
+            if answer is not None and failure is not None:
+                answer.refuse(OrlopError(f"{type(fact).__name__}: {failure}"))
+            elif answer is not None:
                 answer.accept()
             self._notify()
             if self.forgotten.is_set():
@@ -117,6 +116,20 @@ class Container:
         changed.set()
 
     # --- effects ------------------------------------------------------------------------
+
+    async def _perform_all(self, effects: tuple[m.Effect, ...]) -> Exception | None:
+        """Carry out all effects, the rest also after one that fails; the first failure."""
+        first: Exception | None = None
+        for effect in effects:
+            try:
+                await self._perform(effect)
+            except Exception as error:  # the actor must outlive a failing effect
+                log.exception("container %s: %s failed", self.id[:12], type(effect).__name__)
+                first = first or error
+                if isinstance(effect, m.Forget):  # its record is still there: so is it
+                    self.post(m.CleanFailed(str(error)))
+                    break
+        return first
 
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
@@ -152,7 +165,7 @@ class Container:
 
     def do(self, effect: m.Effect) -> None:
         """Carry out an effect from outside the mailbox: what a restarted supervisor resumes."""
-        self.nursery.start_soon(self._perform, effect)
+        self.nursery.start_soon(self._perform_all, (effect,))
 
     async def _run_task(self, run: int) -> None:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""

@@ -14,6 +14,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -79,7 +80,10 @@ class Engine:
 
     def find(self, ref: str) -> Container:
         """By id, name or unique id prefix; NotFound or InvalidArgument in docker's words."""
-        return self.containers[ids.resolve(ref, self.containers, self.names)]
+        container = self.containers.get(ids.resolve(ref, self.containers, self.names))
+        if container is None:  # the name is taken by one that is still being created
+            raise NotFound(f"No such container: {ref}")
+        return container
 
     def inspect(self, ref: str) -> ContainerView:
         """What there is to say about one container."""
@@ -107,6 +111,7 @@ class Engine:
         options = self._options(merged)
         checks.check_binds(options)
         lowers = self._lowers(image, body)
+        policy = _policy(options)
         container_id = self._new_id()
         record = Record(
             id=container_id,
@@ -118,7 +123,7 @@ class Engine:
             rootfs_writable=body.host_config.orlop_rootfs_writable,
             body=merged,
             options=options,
-            state=m.State(auto_remove=options.auto_remove, policy=_policy(options)),
+            state=m.State(auto_remove=options.auto_remove, policy=policy),
         )
         try:
             checks.try_spec(self.host, record)
@@ -227,14 +232,21 @@ class Engine:
         number, grace = self._stop_terms(container, timeout, signal)
         run = container.state.run
         await container.ask(m.RestartRequested(number, grace))
-        await container.until(lambda s: s.run != run or not s.restart_requested)
+        with self._patience(container, grace):
+            await container.until(lambda s: s.run != run or not s.restart_requested)
         await self._until_started(container)
 
     async def _until_over(self, container: Container, grace: float | None) -> None:
         run = container.state.run
+        with self._patience(container, grace):
+            await container.until(lambda s: s.run != run or not s.live)
+
+    @contextmanager
+    def _patience(self, container: Container, grace: float | None) -> Iterator[None]:
+        """Conflict if the wait for a stop lasts longer than a process can that obeys SIGKILL."""
         limit = float("inf") if grace is None or grace < 0 else grace + KILL_SECONDS
         with trio.move_on_after(limit) as scope:
-            await container.until(lambda s: s.run != run or not s.live)
+            yield
         if scope.cancelled_caught:
             raise Conflict(
                 f"cannot stop container {container.record.name}: it has not ended "
@@ -316,14 +328,15 @@ class Engine:
                 "Restart policy cannot be updated because AutoRemove is enabled for the container"
             )
         task = container.task
+        unwritten: builtins.list[str] = []
         if task is not None and task.group is not None:
-            checks.update_group(self.host, task.group, options)
+            unwritten = checks.update_group(self.host, task.group, options)
         record.body, record.options = merged, options
         record.state = replace(record.state, policy=policy)
         record.changed()
         await self.host.save(record).wait()
         self.host.emit(record, "update", {})
-        return checks.warnings(self.host, options)
+        return [*checks.warnings(self.host, options), *unwritten]
 
     async def wait(self, ref: str, condition: str) -> Waiter:
         """A registered waiter for `not-running`, `next-exit` or `removed`."""
@@ -359,20 +372,22 @@ class Engine:
     async def attach(self, ref: str, options: AttachOptions, fd: int) -> None:
         """Give a connected socket to the container's streams; owns `fd` from the call on."""
         container = self.find_or_close(ref, fd)
-        if options.logs:
-            await send_log(self.host.bundle(container), options, fd)
-        if not options.stream:
-            os.close(fd)
-            return
-        fields = attach_fields(options)
-        task = container.task
-        if task is not None and task.shim is not None and container.state.pid:
-            try:
+        kept = False
+        try:
+            fields = attach_fields(options)
+            if options.logs:
+                await send_log(self.host.bundle(container), options, fd)
+            if not options.stream:
+                return
+            task = container.task
+            if task is not None and task.shim is not None and task.accepts and container.state.live:
                 await task.shim.request("attach", fds=[fd], **fields)
-            finally:
+            else:
+                container.keep_client(fd, fields)
+                kept = True
+        finally:
+            if not kept:
                 os.close(fd)
-        else:
-            container.keep_client(fd, fields)
 
     def find_or_close(self, ref: str, fd: int) -> Container:
         """`find`, closing `fd` where there is no such container."""

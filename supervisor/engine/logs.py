@@ -37,7 +37,8 @@ class FolderWatch:
         while True:
             await trio.lowlevel.wait_readable(self._inotify.fd)
             for event in self._inotify.read():
-                self._wake(event.wd)
+                for token in [event.wd] if event.wd >= 0 else list(self._waiting):
+                    self._wake(token)  # wd -1: the queue overflowed, anything may have changed
 
     def add(self, folder: Path) -> int:
         """Begin to watch; the token to wait on and to give back."""
@@ -109,6 +110,13 @@ class LogReader:
             following = self._following()
             if following is None:
                 return []
+            data = os.read(self._fd, READ_SIZE)
+            if data:  # written between our last look and the rotation
+                os.close(following)
+                records = self._decoder.feed(data)
+                if records:
+                    return records
+                continue
             os.close(self._fd)
             self._fd = following
             self._decoder = Decoder()

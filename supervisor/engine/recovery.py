@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("orlop.recovery")
 ADOPT_SECONDS = 5.0
+YOUNG_SHIM_SECONDS = (0.02, 0.05, 0.1, 0.3)
 
 
 async def recover(engine: Engine) -> None:
@@ -58,15 +59,24 @@ async def _recover_one(engine: Engine, container: Container) -> None:
 
 async def _recover_run(engine: Engine, container: Container) -> None:
     """The run was not seen to end: its shim lives, or its exit record tells, or it is lost."""
-    try:
-        shim = await connect(engine.host.bundle(container))
-    except OSError:
+    shim = await _connect(engine, container)
+    if shim is None:
         _settle(engine, container)
         return
     adopted = trio.Event()
     engine.nursery.start_soon(_adopt, engine, container, shim, adopted)
     with trio.move_on_after(ADOPT_SECONDS):
         await adopted.wait()
+
+
+async def _connect(engine: Engine, container: Container) -> ShimClient | None:
+    """The living shim; one forked just before the supervisor died may not listen yet."""
+    for pause in (*(() if container.state.pid else YOUNG_SHIM_SECONDS), 0.0):
+        try:
+            return await connect(engine.host.bundle(container))
+        except OSError:
+            await trio.sleep(pause)
+    return None
 
 
 async def _adopt(
@@ -97,6 +107,7 @@ def _adopt_cgroup(engine: Engine, container: Container, task: Task) -> None:
 async def _catch_up(container: Container, task: Task, state: Message) -> None:
     """Tell the machine what it missed."""
     phase = state["phase"]
+    task.accepts = phase in ("starting", "running")
     if state.get("started_ns") and not container.state.pid:
         started = m.TaskStarted(task.run, int(state["pid"]), int(state["started_ns"]))
         container.post(started)
@@ -165,7 +176,8 @@ def _sweep(engine: Engine) -> None:
             name in engine.containers and not engine.containers[name].state.live
         ):
             _kill(engine.host.hierarchy.open(name))
-    for entry in os.scandir(engine.host.root.containers):
+    for entry in list(os.scandir(engine.host.root.containers)):
         if entry.name not in known:
             log.info("%s belongs to no container: removed", entry.path)
             discard(engine.host.root.containers / entry.name, engine.host.root.trash)
+    engine.host.empty_trash_soon()

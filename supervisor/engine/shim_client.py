@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from typing import Any
 
 import trio
 
-from supervisor.errors import InitError, OrlopError, ProtocolError, Unavailable
+from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
 from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
@@ -51,7 +52,8 @@ class ShimClient:
         self._next_id = 1
         self._waiting: dict[int, trio.Event] = {}
         self._replies: dict[int, Message] = {}
-        self._send_events, self.events = trio.open_memory_channel[Message](64)
+        # Unbounded: whoever takes events also waits for replies, which come behind them.
+        self._send_events, self.events = trio.open_memory_channel[Message](math.inf)
 
     async def run(self) -> None:
         """Read messages until the end; fails every request that still waits."""
@@ -71,7 +73,10 @@ class ShimClient:
         """
         number = self._next_id
         self._next_id += 1
-        packet = shim_protocol.encode({"id": number, "op": op, **fields})
+        try:
+            packet = shim_protocol.encode({"id": number, "op": op, **fields})
+        except ProtocolError as error:
+            raise InvalidArgument(f"{op}: {error}") from None
         event = self._waiting[number] = trio.Event()
         try:
             await self._send(packet, fds)

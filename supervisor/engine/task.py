@@ -53,6 +53,8 @@ class Task:
         self._freezing = trio.Lock()
         self._start_error: InitError | OrlopError | None = None
         self._over = False
+        self._launched = trio.Event()
+        self.accepts = False  # the shim takes clients
 
     # --- the two ways in ----------------------------------------------------------------
 
@@ -67,13 +69,19 @@ class Task:
             self._report_start_failure(known, str(error))
             await self._release()
             return
-        await self.follow()
+        await self.follow(launch=True)
 
-    async def follow(self) -> None:
-        """Listen to the shim until its run is over and reported."""
+    async def follow(self, *, launch: bool = False) -> None:
+        """Listen to the shim until its run is over and reported; first ask for the start."""
         assert self.shim is not None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.shim.run)
+            if launch:
+                # Not after `created`: the shim takes both requests as soon as it reads at all,
+                # and nobody waits for a round trip.
+                nursery.start_soon(self._launch)
+            else:
+                self._launched.set()
             async for event in self.shim.events:
                 await self.take(event)
             if not self._over:
@@ -103,7 +111,7 @@ class Task:
                 self.group.kill()
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
-                    raise
+                    log.warning("container %s: cgroup.kill: %s", self.container.id[:12], error)
 
     async def freeze(self, wanted: bool) -> None:
         """Freeze or thaw all processes and report when the kernel says it is so."""
@@ -159,7 +167,11 @@ class Task:
             os.close(fd)
         (bundle / exit_record.FILE_NAME).unlink(missing_ok=True)
 
-    async def _created(self) -> None:
+    async def _launch(self) -> None:
+        """Hand over the clients that wait, then have the program run."""
+        if self.accepts:
+            return  # adopted just then: told once by the state, once by the event
+        self.accepts = True
         assert self.shim is not None
         for fd, fields in self.container.take_early_clients().items():
             try:
@@ -177,6 +189,8 @@ class Task:
             self.container.post(
                 m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
             )
+        finally:
+            self._launched.set()
 
     # --- what the shim tells ------------------------------------------------------------
 
@@ -184,7 +198,7 @@ class Task:
         """Handle one event of the shim."""
         match event.get("event"):
             case "created":
-                await self._created()
+                await self._launch()
             case "exited":
                 await self._ended(record_from_json(event["record"]))
             case "failed":
@@ -196,6 +210,8 @@ class Task:
     async def _ended(self, record: ExitRecord) -> None:
         if self._over or record.run != self.run:
             return
+        self._over = True  # from here on it is reported, once
+        await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
         seen = self.oom.seen if self.oom else 0
         if record.oom_kills > seen:
@@ -206,7 +222,6 @@ class Task:
             error = InitError.from_json(record.error)
             self._report_start_failure(self._start_error or error, error.message)
         else:
-            self._over = True
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
@@ -234,6 +249,7 @@ class Task:
 
     def _report_start_failure(self, error: InitError | OrlopError | None, text: str) -> None:
         self._over = True
+        self.container.drop_early_clients()
         code, message = start_error(error or Internal(text))
         self.container.post(m.StartFailed(self.run, message, code, time.time_ns()))
 

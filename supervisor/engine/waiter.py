@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from supervisor.engine.container import Container
 from supervisor.errors import InvalidArgument
+from supervisor.lifecycle.machine import Phase
 
 CONDITIONS = ("not-running", "next-exit", "removed")
 
@@ -18,6 +19,7 @@ class Waiter:
         self._container = container
         self._condition = condition
         self._exits = container.exits
+        self._stops = container.stops
 
     async def result(self) -> tuple[int, str]:
         """(exit code, error text) once the condition holds."""
@@ -27,6 +29,12 @@ class Waiter:
         elif self._condition == "removed":
             await container.forgotten.wait()
         else:
-            await container.until(lambda s: not s.live)
-        end = container.state.exit
+            # As docker: a restart by request ends the wait, one by the policy does not.
+            await container.until(
+                lambda s: (
+                    container.stops > self._stops
+                    or (not s.live and s.phase is not Phase.RESTARTING)
+                )
+            )
+        end = container.last_exit
         return (end.code, end.error) if end is not None else (0, "")

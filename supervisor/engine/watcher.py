@@ -7,10 +7,13 @@ ours, whose fd *is* readable exactly when one of them changed.
 
 from __future__ import annotations
 
+import logging
 import select
 from collections.abc import Callable
 
 import trio
+
+log = logging.getLogger("orlop.watcher")
 
 
 class Watcher:
@@ -36,8 +39,12 @@ class Watcher:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
             for fd, _events in self._epoll.poll(0):
                 callback = self._callbacks.get(fd)
-                if callback is not None:
+                if callback is None:
+                    continue
+                try:
                     callback()
+                except OSError as error:  # its cgroup was removed under our eyes
+                    log.info("a watched file is gone: %s", error)
 
     def close(self) -> None:
         """Release the epoll; the watched fds stay their owners'."""

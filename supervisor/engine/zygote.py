@@ -82,7 +82,11 @@ class Zygote:
         """End the zygote (its shims live on) and reap it."""
         self._forget()
         if self._process is not None:
-            self._process.wait(5)
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:  # stopped, or stuck in the kernel
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def _forget(self) -> None:

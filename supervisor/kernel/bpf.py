@@ -40,7 +40,7 @@ def load_device_program(instructions: bytes) -> int:
     retried = _load(instructions, log)
     if retried >= 0:  # a passing failure, such as EAGAIN by a pending signal
         return retried
-    words = log.value.decode(errors="replace").strip().splitlines()
+    words = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
     raise KernelError("bpf", ": ".join(["BPF_PROG_LOAD", *words[-2:]]), number)
 
 

@@ -56,13 +56,30 @@ class ExecSession:
     def launch(self, loop: Loop, launcher: Launcher, process: Process) -> None:
         """Fork the stage; the rest follows in callbacks."""
         self.loop = loop
+        opened: list[int] = []
+        try:
+            near = self._fork(launcher, process, opened)
+        finally:
+            for fd in opened:
+                os.close(fd)
+        near.setblocking(False)
+        self.sync = near
+        loop.add(near.fileno(), IN, lambda _events: self._read_all())
+
+    def _fork(self, launcher: Launcher, process: Process, opened: list[int]) -> socket.socket:
+        """Our end of the sync conversation; fds for the stage alone are put into `opened`."""
         far = (-1, -1, -1)
         if not process.terminal:
             far = self.session.open_pipes(bool(self.request.get("stdin")), launcher.owner)
+            opened += [fd for fd in far if fd >= 0]
         tasks = launcher.open_tasks()
-        cgroup = os.open(launcher.cgroup_path, init.DIRECTORY) if launcher.cgroup_path else -1
+        opened += tasks
+        cgroup = -1
+        if launcher.cgroup_path:
+            cgroup = os.open(launcher.cgroup_path, init.DIRECTORY)
+            opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
+        with sync:
             self.stage_pid = os.fork()
             if self.stage_pid == 0:
                 exec_stage.main(
@@ -76,14 +93,7 @@ class ExecSession:
                         stdio=far,
                     )
                 )
-        finally:
-            sync.close()
-            for fd in (*tasks, *far, cgroup):
-                if fd >= 0:
-                    os.close(fd)
-        near.setblocking(False)
-        self.sync = near
-        loop.add(near.fileno(), IN, lambda _events: self._read_all())
+        return near
 
     def state(self) -> Message:
         """Pid and exit code as far as known."""
@@ -134,8 +144,11 @@ class ExecSession:
         else:
             self.error = InitError.from_json(message)
         if self.ready and self.pid and not self.sent_go:
+            try:
+                self.sync.send(init.GO)
+            except OSError:
+                return True  # it was killed while it waited; its end of file is next
             self.sent_go = True
-            self.sync.send(init.GO)
         return True
 
     def _close_sync(self) -> None:

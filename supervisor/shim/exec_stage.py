@@ -22,7 +22,7 @@ from supervisor.errors import InitError, KernelError
 from supervisor.kernel import namespaces, paths, process, tty
 from supervisor.shim import become
 from supervisor.shim.failure import describe, run_steps
-from supervisor.shim.init import DIRECTORY, GO, send
+from supervisor.shim.init import DIRECTORY, GO, send, send_error
 from supervisor.spec.types import Process
 
 
@@ -45,21 +45,21 @@ def main(stage: ExecStage) -> None:
         become.set_oom_score(stage.process)
         process.set_dumpable(False)
         process.reset_signals()
-        namespaces.setns(stage.pidfd, stage.namespace_flags)
+        # The cgroup namespace last: from inside one, a hierarchy mounted with nsdelegate (as
+        # systemd does) lets nobody move in whose own cgroup is outside (ENOENT).
+        namespaces.setns(stage.pidfd, stage.namespace_flags & ~namespaces.CLONE_NEWCGROUP)
         pid = clone_into(stage.cgroup_fd)
         if pid:
             send(stage.sync, {"pid": pid})
             os._exit(0)
         run(stage)
     except InitError as error:
-        send(stage.sync, error.to_json())
+        send_error(stage.sync, error)
     except BaseException as error:  # the last frame: nothing may escape into the shim's code
         text = describe("exec", error) if isinstance(error, OSError) else None
-        send(
+        send_error(
             stage.sync,
-            (
-                text or InitError(step="exec", path="", errno=0, message=f"exec: {error!r}")
-            ).to_json(),
+            text or InitError(step="exec", path="", errno=0, message=f"exec: {error!r}"),
         )
     os._exit(127)
 
@@ -80,6 +80,8 @@ def run(stage: ExecStage) -> None:
     process.set_parent_death_signal(signal.SIGKILL)
     for fd in stage.cgroup_tasks:
         os.write(fd, b"0")
+    if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
+        namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
     root = os.open("/", DIRECTORY)
     stdio = stage.stdio
     if stage.process.terminal:

@@ -57,7 +57,9 @@ def write(record: ExitRecord, folder_fd: int) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o600, dir_fd=folder_fd)
     try:
-        os.write(fd, json.dumps(record.to_json()).encode())
+        left = json.dumps(record.to_json()).encode()
+        while left:  # a filling disk takes a part, and fails the next
+            left = left[os.write(fd, left) :]
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -46,6 +46,7 @@ PROPAGATION = {
 }
 GO = b"go"
 MAPPED = b"mapped"
+ERROR_TEXT = 2048
 DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -86,12 +87,9 @@ def main(init: Init) -> None:
         else:
             become.execute(init.becoming)
     except InitError as error:
-        send(init.sync, error.to_json())
+        send_error(init.sync, error)
     except BaseException as error:  # the last frame: nothing may escape into the shim's code
-        send(
-            init.sync,
-            InitError(step="init", path="", errno=0, message=f"init: {error!r}").to_json(),
-        )
+        send_error(init.sync, InitError(step="init", path="", errno=0, message=f"init: {error!r}"))
     os._exit(127)
 
 
@@ -103,11 +101,20 @@ def send(sync: socket.socket, message: Mapping[str, object], fds: tuple[int, ...
         pass
 
 
+def send_error(sync: socket.socket, error: InitError) -> None:
+    """The last words; cut to fit a message, as a command's name may be 128 KiB long."""
+    message = error.to_json()
+    message["path"] = error.path[:ERROR_TEXT]
+    message["message"] = error.message[:ERROR_TEXT]
+    send(sync, message)
+
+
 def tie_to_shim(init: Init) -> None:
     """Die with the shim; start from default signals and an unreadable memory image."""
     process.set_parent_death_signal(signal.SIGKILL)
     process.set_dumpable(False)
     process.reset_signals()
+    os.umask(0o022)  # the shim's own would make mount points that only root can enter
 
 
 def enter_user_namespace(init: Init) -> None:

@@ -32,6 +32,7 @@ class Loop:
         self.callbacks: dict[int, Callable[[int], None]] = {}
         self.timers: list[tuple[float, int, Timer]] = []
         self.order = itertools.count()
+        self.removed: set[int] = set()
         self.done = False
 
     def add(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
@@ -47,6 +48,7 @@ class Loop:
         """Stop watching; must come before the owner's close."""
         if self.callbacks.pop(fd, None) is not None:
             self.epoll.unregister(fd)
+            self.removed.add(fd)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Run `callback` once in `seconds`, unless cancelled."""
@@ -57,10 +59,12 @@ class Loop:
     def run(self) -> None:
         """Dispatch until `done`."""
         while not self.done:
+            self.removed.clear()
             for fd, events in self.epoll.poll(self._timeout()):
-                # An earlier callback of this round may have removed it.
+                # An earlier callback of this round may have removed it, and the number may
+                # by now be another file's, whose own events come in the next round.
                 callback = self.callbacks.get(fd)
-                if callback is not None:
+                if callback is not None and fd not in self.removed:
                     callback(events)
             self._run_timers()
 

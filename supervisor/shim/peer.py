@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Callable
 
-from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError
+from supervisor.errors import InitError, Internal, InvalidArgument, OrlopError, ProtocolError
 from supervisor.shim.loop import IN, Loop
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
@@ -86,7 +86,9 @@ class Peer:
             ok = self.dispatch(self, request, fds)
         except (OrlopError, InitError) as error:
             self.refuse(request, error)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except OSError as error:
+            self.refuse(request, Internal(f"shim: {request.get('op')}: {error}"))
+        except (LookupError, TypeError, ValueError) as error:
             self.refuse(request, InvalidArgument(f"shim: {request.get('op')}: {error!r}"))
         else:
             if ok is not None:

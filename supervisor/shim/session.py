@@ -35,6 +35,7 @@ class Session:
         self.terminal = -1
         self.pending_input = bytearray()
         self.input_ended = False
+        self.input_closed = False
         self.clients: list[Client] = []
         self.held = False
         self.on_drained: Callable[[], None] | None = None
@@ -50,8 +51,9 @@ class Session:
         far_in = -1
         if with_stdin:
             far_in, near = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(near, False)
             self._set_stdin(near)
+        else:
+            self._close_stdin()
         far = []
         for stream in (stdcopy.STDOUT, stdcopy.STDERR):
             near, end = os.pipe2(os.O_CLOEXEC)
@@ -103,9 +105,9 @@ class Session:
                 self.input_ended = True
                 self._write_stdin()
             return
-        if self.stdin < 0 or self.input_ended:
+        if self.input_closed or self.input_ended:
             return
-        self.pending_input += data
+        self.pending_input += data  # before there is a stdin (a pty comes late), it waits
         self._write_stdin()
 
     def process_ended(self, on_drained: Callable[[], None]) -> None:
@@ -198,6 +200,7 @@ class Session:
         os.set_blocking(fd, False)
         self.stdin = fd
         self.loop.add(fd, 0, self._stdin_ready)
+        self._write_stdin()
 
     def _stdin_ready(self, events: int) -> None:
         if events & OUT:
@@ -209,6 +212,7 @@ class Session:
 
     def _write_stdin(self) -> None:
         if self.stdin < 0:
+            self._pace_clients()
             return
         try:
             while self.pending_input:
@@ -224,14 +228,17 @@ class Session:
             return
         if self.stdin in self.loop.callbacks:
             self.loop.modify(self.stdin, OUT if self.pending_input else 0)
+        self._pace_clients()
+
+    def _pace_clients(self) -> None:
         for client in self.clients:
             client.pause_input(len(self.pending_input) > STDIN_LIMIT)
 
     def _close_stdin(self) -> None:
+        self.input_closed = True
         if self.stdin >= 0:
             fd, self.stdin = self.stdin, -1
             self.loop.remove(fd)
             os.close(fd)
         self.pending_input.clear()
-        for client in self.clients:
-            client.pause_input(False)
+        self._pace_clients()

@@ -6,6 +6,7 @@ that record. See `docs/shim-protocol.md`.
 """
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -34,18 +35,23 @@ CONFIG_NAME = "config.json"
 REMEMBERED_EXECS = 256
 
 
-def main(bundle: str, control_fd: int) -> None:
-    """Run in a fork of the zygote; never returns."""
+def prepare() -> "Shim":
+    """Become a shim that has no container yet, in a fork of the zygote."""
+    os.setsid()
+    process.set_process_name("orlop-shim")
+    process.set_child_subreaper(True)
+    redirect_std_streams()
+    os.umask(0o077)
+    return Shim()
+
+
+def main(shim: "Shim", bundle: str, control_fd: int) -> None:
+    """Serve the container of `bundle`; never returns."""
     control = socket.socket(fileno=control_fd)
     try:
-        os.setsid()
-        process.set_process_name("orlop-shim")
         process.set_command_line(f"orlop-shim {bundle}")
-        process.set_child_subreaper(True)
-        redirect_std_streams()
-        os.umask(0o077)
         os.chdir(bundle)
-        Shim(control).run()
+        shim.run(control)
     except BaseException as error:  # the last frame; the traceback is kept in the bundle
         leave_traceback()
         failure = describe("shim", error) if isinstance(error, OSError | InitError) else None
@@ -82,16 +88,16 @@ def leave_traceback() -> None:
 class Shim:
     """State of one container's run. `phase`: created (init waits) → running → exited."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    spec: Spec
+    session: Session
+
+    def __init__(self) -> None:
         self.loop = Loop()
         self.peers: list[Peer] = []
-        self.spec = read_spec()
-        self.folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        log = LogFile(self.spec.log) if self.spec.log.path else None
-        self.session = Session(self.loop, log=log, stdin_once=self.spec.stdin_once)
-        self.log = log
+        self.folder = -1
+        self.log: LogFile | None = None
         self.execs: dict[str, ExecSession] = {}
+        self.unclaimed: dict[int, int] = {}  # exit statuses of children nobody knows yet
         self.phase = "preparing"
         self.pid = 0
         self.pidfd = -1
@@ -105,12 +111,16 @@ class Shim:
         self.finished = (0, 0)
         self.error: InitError | None = None
         self.record: ExitRecord | None = None
-
-    def run(self) -> None:
-        """Serve until the exit record is acknowledged."""
-        self._add_peer(self.control)
-        self._listen()
         self._watch_children()
+
+    def run(self, control: socket.socket) -> None:
+        """Run the container of the current folder; until its exit record is acknowledged."""
+        self.spec = read_spec()
+        self.folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.log = LogFile(self.spec.log) if self.spec.log.path else None
+        self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
+        self._add_peer(control)
+        self._listen()
         try:
             self._clone_init()
         except (OSError, InitError, ProtocolError, ValueError) as error:
@@ -154,11 +164,11 @@ class Shim:
                     os.close(fd)
         prepared.close_binds()
         self.pid, self.pidfd, self.sync = pid, pidfd, near
+        near.setblocking(False)
+        self.loop.add(near.fileno(), IN, self._init_speaks)
         if spec.uid_mappings:
             userns.write_maps(pid, spec)
             near.send(init.MAPPED)
-        near.setblocking(False)
-        self.loop.add(near.fileno(), IN, self._init_speaks)
 
     def _init_speaks(self, _events: int) -> None:
         self._hear_init()
@@ -201,8 +211,11 @@ class Shim:
 
     def _go(self) -> None:
         assert self.sync is not None
+        try:
+            self.sync.send(init.GO)
+        except OSError:
+            return  # init was killed while it waited; SIGCHLD follows
         self.phase = "starting"
-        self.sync.send(init.GO)
 
     def _started(self) -> None:
         self.phase = "running"
@@ -212,6 +225,7 @@ class Shim:
             peer, request = self.starting
             self.starting = None
             peer.answer(request, {"pid": self.pid, "started_ns": self.started_ns})
+        gc.enable()  # off until here, as in the zygote: a long life makes cycles
 
     # --- children ---------------------------------------------------------------------
 
@@ -241,9 +255,21 @@ class Shim:
             if pid == self.pid:
                 self._init_ended(status)
                 continue
-            for session in list(self.execs.values()):
-                if session.child_ended(pid, status):
-                    break
+            self._exec_child_ended(pid, status)
+
+    def _exec_child_ended(self, pid: int, status: int) -> None:
+        sessions = list(self.execs.values())
+        for session in sessions:
+            if session.child_ended(pid, status):
+                # An exec's process may end before its stage has told its pid.
+                early = self.unclaimed.pop(session.pid, None)
+                if early is not None:
+                    session.child_ended(session.pid, early)
+                break
+        else:
+            self.unclaimed[pid] = status
+        if not any(session.stage_pid for session in sessions):
+            self.unclaimed.clear()
 
     def _init_ended(self, status: int) -> None:
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -251,6 +277,8 @@ class Shim:
         while self._hear_init():  # its last words may not have been read yet
             pass
         self._close_sync()
+        if self.phase == "starting" and self.error is None:
+            self._started()  # it left a holder of its end behind (--init without a pid namespace)
         os.close(self.pidfd)
         self.pidfd = -1
         if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
@@ -258,8 +286,11 @@ class Shim:
         self.session.process_ended(self._write_record)
 
     def _fail(self, error: InitError) -> None:
-        """Set-up failed in the shim itself: no init ever was."""
+        """Set-up failed in the shim itself: no init ever was, or it is of no use."""
         self.error = error
+        if self.pid:
+            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # SIGCHLD brings the rest
+            return
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self.session.process_ended(self._write_record)
         self.session.abandon_outputs()
@@ -414,9 +445,9 @@ class Shim:
         finally:
             os.close(spec_fd)
         session = Session(self.loop, log=None, stdin_once=True)
+        name = str(request["exec"])
         if fds:
             self.add_client(session, request, fds)
-        name = str(request["exec"])
         self._forget_old_execs()
         self.execs[name] = ExecSession(name, session, peer, request, on_exit=self._tell)
         launcher = Launcher(
@@ -426,7 +457,13 @@ class Shim:
             open_tasks=lambda: open_tasks(self.spec),
             owner=root_of(self.spec),
         )
-        self.execs[name].launch(self.loop, launcher, process_spec)
+        try:
+            self.execs[name].launch(self.loop, launcher, process_spec)
+        except OSError:
+            del self.execs[name]
+            session.finish_clients()
+            session.close()
+            raise
         return None
 
     def _exec_flags(self) -> int:
@@ -453,20 +490,23 @@ class Shim:
             "pid": self.pid,
             "started_ns": self.started_ns,
             "record": self.record.to_json() if self.record else None,
-            "execs": {name: session.state() for name, session in self.execs.items()},
         }
 
     def _acknowledge(self, _peer: Peer, _request: Message, _fds: list[int]) -> Message:
         if self.record is None:
             raise Conflict("shim: nothing to acknowledge, the container lives")
-        # Clients that still take output keep the shim until they have it.
-        if self.session.clients:
-            self.session.on_last_client_gone = self._end
-        else:
-            self._end()
+        for session in self._sessions():
+            session.on_last_client_gone = self._end
+        self._end()
         return {}
 
+    def _sessions(self) -> list[Session]:
+        return [self.session, *(e.session for e in self.execs.values())]
+
     def _end(self) -> None:
+        """Leave, once no client is left that still takes output."""
+        if any(session.clients for session in self._sessions()):
+            return
         try:
             os.unlink(SOCKET_NAME)
         except OSError:

@@ -1,25 +1,48 @@
-"""The zygote: a small warm interpreter that forks one shim per container on request.
+"""The zygote: a small warm interpreter that keeps forks of itself ready to be shims.
 
-Started once by the supervisor (`python -I -S`), it imports what shims and inits need,
-freezes the collector's generations so that forks share their pages, and waits on a
-SEQPACKET socket. It keeps no record of its children: shims outlive it.
+Started once by the supervisor (`python -I -S`), it imports what shims and inits need, fills
+their caches and freezes the collector's generations so that forks share their pages. Its
+spares all wait on the supervisor's socket: the kernel hands each request to one of them, so
+no fork stands between a request and its container. A spare that was taken says so, and the
+zygote forks the next. It keeps no record of shims: they outlive it.
 """
 
 import gc
+import json
 import os
+import select
 import signal
 import socket
+import struct
 
 from supervisor.errors import ProtocolError
 from supervisor.kernel import process
 from supervisor.shim import shim
+from supervisor.shim.exit_record import ExitRecord
+from supervisor.spec import users
+from supervisor.spec.capabilities import DEFAULT, mask
+from supervisor.spec.codec import from_json, to_json
+from supervisor.spec.devices import DEFAULT_NODES
+from supervisor.spec.mounts import parse_options
+from supervisor.spec.types import (
+    SPEC_VERSION,
+    CgroupPaths,
+    Mount,
+    Namespace,
+    Overlay,
+    Process,
+    Spec,
+)
 from supervisor.wire import shim_protocol
 
 SHIM_OOM_SCORE_ADJ = -999
+SPARES = 2
+RETRY_MILLISECONDS = 100
+PID = struct.Struct("i")
 
 
 def main(control_fd: int) -> None:
-    """Serve spawn requests on `control_fd` until the supervisor closes it."""
+    """Keep shims ready for spawn requests on `control_fd` until the supervisor closes it."""
     control = socket.socket(fileno=control_fd)
     control.setblocking(True)
     process.set_process_name("orlop-zygote")
@@ -33,33 +56,133 @@ def main(control_fd: int) -> None:
         process.set_oom_score_adj(SHIM_OOM_SCORE_ADJ)
     except OSError:
         pass
+    rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()
-    while serve_one(control):
-        pass
+    Pool(control).run()
 
 
-def serve_one(control: socket.socket) -> bool:
-    """Handle one request; False at the supervisor's end."""
-    packet, fds, _, _ = socket.recv_fds(
+class Pool:
+    """SPARES forks that wait for work, each known by the pidfd that tells of its death."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self.control = control
+        self.taken, self.take = os.pipe2(os.O_CLOEXEC)
+        self.spares: dict[int, int] = {}  # pid → pidfd
+        self.poll = select.poll()
+        self.poll.register(self.taken, select.POLLIN)
+        self.poll.register(control, 0)  # hang-up only: its messages are the spares'
+
+    def run(self) -> None:
+        """Keep spares until the supervisor closes its end; they see that themselves."""
+        while True:
+            self._fill()
+            for fd, events in self.poll.poll(None if self.spares else RETRY_MILLISECONDS):
+                if fd == self.taken:
+                    for (pid,) in PID.iter_unpack(os.read(fd, 64 * PID.size)):
+                        self._forget(pid)
+                elif fd == self.control.fileno():
+                    return
+                elif events:
+                    self._forget(next(p for p, f in self.spares.items() if f == fd))
+
+    def _fill(self) -> None:
+        while len(self.spares) < SPARES:
+            try:
+                pid = os.fork()
+            except OSError as error:
+                if not self.spares:
+                    refuse_one(self.control, error)
+                return
+            if pid == 0:
+                self._serve()
+            pidfd = process.pidfd_open(pid)
+            self.spares[pid] = pidfd
+            self.poll.register(pidfd, select.POLLIN)
+
+    def _forget(self, pid: int) -> None:
+        pidfd = self.spares.pop(pid, -1)
+        if pidfd >= 0:
+            self.poll.unregister(pidfd)
+            os.close(pidfd)
+
+    def _serve(self) -> None:
+        """In the fork: prepare, wait for a request, become its shim; never returns."""
+        os.close(self.taken)
+        for pidfd in self.spares.values():
+            os.close(pidfd)
+        try:
+            spare = shim.prepare()
+            rehearse()  # once more: takes the copy-on-write faults before there is a request
+            packet, fds, _, _ = receive(self.control)
+            os.write(self.take, PID.pack(os.getpid()))
+            os.close(self.take)
+            self.control.close()
+            if packet:
+                serve(spare, packet, fds)
+        finally:
+            os._exit(1)
+
+
+def rehearse() -> None:
+    """Run what every shim and init will run, so that its caches are filled before they fork.
+
+    Decoding plans of the spec's classes alone cost a fork that has to make them 4 ms.
+    """
+    spec = Spec(
+        version=SPEC_VERSION,
+        id="rehearsal",
+        process=Process(args=("true",), env=("PATH=/bin",), user="0:0"),
+        root=Overlay(lower=("/",)),
+        mounts=(Mount(destination="/dev", type="tmpfs", options=("nosuid", "mode=755")),),
+        namespaces=(Namespace(type="pid"),),
+        devices=DEFAULT_NODES,
+        cgroup=CgroupPaths(v1={"memory": "/"}),
+    )
+    decoded = from_json(Spec, json.loads(json.dumps(to_json(spec))))
+    parse_options(decoded.mounts[0].options)
+    users.lookup(decoded.process.user, (), b"root:x:0:0:root:/root:/bin/sh\n", b"root:x:0:\n")
+    mask(DEFAULT)
+    record = ExitRecord(id="rehearsal", run=1, code=0)
+    shim_protocol.decode(shim_protocol.encode({"event": "exited", "record": record.to_json()}))
+
+
+def receive(control: socket.socket) -> tuple[bytes, list[int], int, object]:
+    """One request with its fds; an empty packet at the supervisor's end."""
+    return socket.recv_fds(
         control, shim_protocol.MAX_MESSAGE, shim_protocol.MAX_FDS, socket.MSG_CMSG_CLOEXEC
     )
-    if not packet:
-        return False
+
+
+def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
+    """Run the container that the request names."""
     try:
         request = shim_protocol.decode(packet)
         if request.get("op") != "spawn" or len(fds) != 1:
             raise ProtocolError("the zygote takes only spawn, with one socket")
-        if os.fork() == 0:
-            control.close()
-            shim.main(str(request["bundle"]), fds.pop())  # never returns
-    except (OSError, ProtocolError, KeyError) as error:
+        bundle = str(request["bundle"])
+    except (ProtocolError, KeyError) as error:
         report_failure(fds, error)
-    finally:
-        for fd in fds:
-            os.close(fd)
-    return True
+        return
+    shim.main(spare, bundle, fds.pop())
+
+
+def refuse_one(control: socket.socket, error: OSError) -> None:
+    """No fork can be made and no spare is left: answer a waiting request, if there is one."""
+    try:
+        packet, fds, _, _ = socket.recv_fds(
+            control,
+            shim_protocol.MAX_MESSAGE,
+            shim_protocol.MAX_FDS,
+            socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT,
+        )
+    except BlockingIOError:
+        return
+    if packet:
+        report_failure(fds, error)
+    for fd in fds:
+        os.close(fd)
 
 
 def report_failure(fds: list[int], error: Exception) -> None:

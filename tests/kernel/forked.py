@@ -6,10 +6,12 @@ import errno
 import fcntl
 import json
 import os
+import select
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,14 @@ import pytest
 from supervisor.errors import KernelError
 from supervisor.kernel import mounts, namespaces, process
 from supervisor.kernel.mounts import AT_FDCWD
+from tests.support.pace import limit
 
 # A range that is not in use on hosts: what a container's root is outside.
 OUTER = 100_000
 SIZE = 65_536
 FDS = 256
+# No body takes a tenth of it; the runner's own limit for a hanging test is longer.
+STUCK_SECONDS = 6.0
 
 
 def in_child(body: Callable[[], Any], *, flags: int = namespaces.CLONE_NEWNS) -> Any:
@@ -36,10 +41,16 @@ def in_child(body: Callable[[], Any], *, flags: int = namespaces.CLONE_NEWNS) ->
     if pid == 0:
         os.close(read_end)
         _run(body, flags, write_end)
+    with suppress(PermissionError, ProcessLookupError):  # whoever of us is first
+        os.setpgid(pid, pid)
     os.close(write_end)
     with open(read_end, "rb") as pipe:
-        report = pipe.read()
+        report = _read_in_time(pipe.fileno())
+    if report is None:  # its own children die with the group
+        os.killpg(pid, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if report is None:
+        pytest.fail(f"the child was stuck and was killed after {limit(STUCK_SECONDS):g} seconds")
     if not report:
         pytest.fail(f"the child ended with {status} and said nothing")
     result = json.loads(report)
@@ -48,10 +59,23 @@ def in_child(body: Callable[[], Any], *, flags: int = namespaces.CLONE_NEWNS) ->
     return result["value"]
 
 
+def _read_in_time(fd: int) -> bytes | None:
+    """All that the child writes; None when it does not end in time."""
+    deadline = time.monotonic() + limit(STUCK_SECONDS)
+    data = b""
+    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        piece = os.read(fd, 1 << 16)
+        if not piece:
+            return data
+        data += piece
+    return None
+
+
 def _run(body: Callable[[], Any], flags: int, write_end: int) -> None:
     result: dict[str, Any]
     try:
         process.set_parent_death_signal(signal.SIGKILL)
+        os.setpgid(0, 0)
         namespaces.unshare(flags)
         if flags & namespaces.CLONE_NEWNS:
             mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)

@@ -97,7 +97,7 @@ def test_the_controlling_terminal_signals(tmp_path: Path) -> None:
             os.write(terminal, b"ready\n")
             while True:
                 signal.pause()
-        assert os.read(master, 100) == b"ready\r\n"
+        assert read_exactly(master, 7) == b"ready\r\n"
         os.write(master, b"\x03")
         code = exit_code(pid)
         os.close(terminal)

@@ -36,7 +36,7 @@ class Snapshot:
     @classmethod
     def take(cls) -> Snapshot:
         """The state now."""
-        found = procfs.descendants(os.getpid())
+        found = [p for p in procfs.descendants(os.getpid()) if not _stands_by(p.pid)]
         return cls(
             mounts=frozenset(f"{mount} (mount {mount.id})" for mount in procfs.mounts()),
             network_namespaces=frozenset(_names(NETWORK_NAMESPACES)),
@@ -55,6 +55,14 @@ class Snapshot:
             for kind in kinds
             for entry in sorted(getattr(later, kind) - getattr(self, kind))
         ]
+
+
+def _stands_by(pid: int) -> bool:
+    """A zygote or its fork without a container: as many as one daemon needs, ever new ones."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"orlop-zygote")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def cgroups(prefix: str = "orlop") -> list[str]:

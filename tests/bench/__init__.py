@@ -1,0 +1,1 @@
+"""Measurements of a running supervisor, beside runc: `python -m tests.bench --help`."""

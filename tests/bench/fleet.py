@@ -1,0 +1,167 @@
+"""Many containers: how fast they come and go, what each one costs, how latency grows."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.bench.figures import Figure, median
+from tests.bench.rig import CLIENTS, Rig, Sizes, create, descriptors
+
+ENDS = 20
+KIB_PER_MB = 1000 * 1000 / 1024
+
+
+def fleet(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Start, weigh, idle with, and remove a fleet of sleeping containers."""
+    count = sizes.fleet
+    empty = _weigh("supervisor", f"at 0 of {count}", [rig.daemon.pid], most=60)
+    cpu = _cpu_seconds([rig.daemon.pid])
+    begun = time.perf_counter()
+    containers = rig.by_clients(lambda client, _: rig.running(client), count)
+    taken = time.perf_counter() - begun
+    cpu = _cpu_seconds([rig.daemon.pid]) - cpu
+    figures = [
+        Figure(
+            part="fleet",
+            name=f"create+start of {count}, {CLIENTS} clients",
+            value=count / taken,
+            unit="/s",
+            least=150,
+        ),
+        Figure(
+            part="fleet",
+            name="CPU of the supervisor for a create+start",
+            value=1000 * cpu / count,
+            unit="ms",
+        ),
+        *empty,
+        *_weigh("supervisor", f"at {count}", [rig.daemon.pid], most=65),
+        *_weigh("zygote", f"at {count}", [rig.zygote()]),
+        *_shims(rig, count),
+        _idle(rig, sizes),
+    ]
+    begun = time.perf_counter()
+    rig.remove_all(containers)
+    taken = time.perf_counter() - begun
+    removal = Figure(
+        part="fleet",
+        name=f"rm -f of {count}, {CLIENTS} clients",
+        value=count / taken,
+        unit="/s",
+        least=200,
+    )
+    return [*figures, removal]
+
+
+def starts(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Start (alone, without create) of containers that exist already, CLIENTS at once."""
+    count = sizes.fleet
+    containers = rig.by_clients(lambda client, _: create(client, ["sleep", "3600"]), count)
+    begun = time.perf_counter()
+    rig.by_clients(lambda client, i: client.call(*_start(containers[i])), count)
+    taken = time.perf_counter() - begun
+    rig.remove_all(containers)
+    name = f"start alone of {count}, {CLIENTS} clients"
+    return [Figure(part="starts", name=name, value=count / taken, unit="/s", least=150)]
+
+
+def growth(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Start latency while the number of running containers grows."""
+    times = []
+    containers = []
+    with rig.client() as client:
+        for _ in range(sizes.growth):
+            containers.append(create(client, ["sleep", "3600"]))
+            begun = time.perf_counter()
+            client.call(*_start(containers[-1]))
+            times.append(time.perf_counter() - begun)
+    rig.remove_all(containers)
+    first, last = median(times[:ENDS]), median(times[-ENDS:])
+    rows: list[tuple[str, float, str, float | None]] = [
+        (f"start, p50 of the first {ENDS}", 1000 * first, "ms", None),
+        (f"start, p50 of the last {ENDS} of {sizes.growth}", 1000 * last, "ms", None),
+        ("last / first", last / first, "×", 1.5),
+    ]
+    return [
+        Figure(part="growth", name=name, value=value, unit=unit, most=most)
+        for name, value, unit, most in rows
+    ]
+
+
+def _start(container: str) -> tuple[str, str]:
+    return "POST", f"/containers/{container}/start"
+
+
+def _shims(rig: Rig, count: int) -> list[Figure]:
+    shims = rig.shims()
+    assert len(shims) == count, f"{len(shims)} shims for {count} containers"
+    most: list[tuple[str, Callable[[int], int], int]] = [
+        ("threads of a shim, most", lambda pid: len(os.listdir(f"/proc/{pid}/task")), 1),
+        ("descriptors of a shim, most", descriptors, 16),
+    ]
+    return [
+        *_weigh("shim", f"each of {count}", shims, private=0.5),
+        *(
+            Figure(part="fleet", name=name, value=max(map(read, shims)), unit="", most=limit)
+            for name, read, limit in most
+        ),
+    ]
+
+
+def _weigh(
+    what: str,
+    when: str,
+    pids: Iterable[int],
+    *,
+    most: float | None = None,
+    private: float | None = None,
+) -> list[Figure]:
+    """p50 of Rss, Pss and private memory; `most` is for Rss."""
+    rollups = [_rollup(pid) for pid in pids]
+    targets = {"Rss": most, "Pss": None, "Private": private}
+    return [
+        Figure(
+            part="fleet",
+            name=f"{what} {when}, {kind}",
+            value=median(rollup[kind] for rollup in rollups) / KIB_PER_MB,
+            unit="MB",
+            most=target,
+        )
+        for kind, target in targets.items()
+    ]
+
+
+def _rollup(pid: int) -> dict[str, int]:
+    """KiB by kind; `Private` is what goes when the process goes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    found = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    found["Private"] = found["Private_Clean"] + found["Private_Dirty"]
+    return found
+
+
+def _idle(rig: Rig, sizes: Sizes) -> Figure:
+    """CPU of the supervisor, the zygote and all shims while nothing happens."""
+    pids = [rig.daemon.pid, rig.zygote(), *rig.shims()]
+    time.sleep(1.0)  # deferred work of the starts
+    before = _cpu_seconds(pids)
+    time.sleep(sizes.idle_seconds)
+    used = _cpu_seconds(pids) - before
+    return Figure(
+        part="fleet",
+        name=f"CPU of all of it, {sizes.fleet} containers idle",
+        value=100 * used / sizes.idle_seconds,
+        unit="% of a core",
+        most=0.1,
+    )
+
+
+def _cpu_seconds(pids: Iterable[int]) -> float:
+    """CPU time of all threads so far, to the nanosecond (schedstat counts no finer elsewhere)."""
+    return sum(
+        int(Path(f"/proc/{pid}/task/{task}/schedstat").read_text().split()[0]) / 1e9
+        for pid in pids
+        for task in os.listdir(f"/proc/{pid}/task")
+    )

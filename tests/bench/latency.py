@@ -1,0 +1,116 @@
+"""How long one thing takes on an idle supervisor: a lifecycle, an exec, an end noticed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.bench import peer
+from tests.bench.client import Client
+from tests.bench.figures import Figure, median, spread
+from tests.bench.rig import Rig, Sizes
+
+MOST_OF_RUNC = 1 / 3
+SETTLE_SECONDS = 0.005
+
+
+def lifecycle(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Create, start, wait, delete of `true`, each followed by one `runc run` of the same."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    with rig.client() as client, peer.runc(rig.layer()) as run:
+        run()  # its own warm-up: the copied files come into the page cache
+        for _ in range(sizes.pairs):
+            begun = time.perf_counter()
+            rig.lifecycle(client)
+            between = time.perf_counter()
+            run()
+            ours.append(between - begun)
+            theirs.append(time.perf_counter() - between)
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    ratio = Figure(
+        part="lifecycle",
+        name="create→delete of true / runc run, p50 of the pairs",
+        value=median(ratios),
+        unit="×",
+        most=MOST_OF_RUNC,
+    )
+    return [
+        *spread("lifecycle", "create, start, wait, delete of true", ours, most=10),
+        *spread("lifecycle", "runc run of true", theirs),
+        ratio,
+    ]
+
+
+def steps(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """The same lifecycle, request by request."""
+    times: dict[str, list[float]] = {"create": [], "start": [], "wait": [], "delete": []}
+    body = {"Image": "bench:latest", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none"}}
+    with rig.client() as client:
+        for _ in range(sizes.pairs):
+            marks = [time.perf_counter()]
+            container = client.call("POST", "/containers/create", body)["Id"]
+            marks.append(time.perf_counter())
+            client.call("POST", f"/containers/{container}/start")
+            marks.append(time.perf_counter())
+            client.call("POST", f"/containers/{container}/wait")
+            marks.append(time.perf_counter())
+            client.call("DELETE", f"/containers/{container}")
+            marks.append(time.perf_counter())
+            for name, begun, ended in zip(times, marks, marks[1:], strict=False):
+                times[name].append(ended - begun)
+    return [
+        Figure(part="steps", name=f"{name}, p50", value=1000 * median(taken), unit="ms")
+        for name, taken in times.items()
+    ]
+
+
+def execs(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """Exec of `true`: create, start attached until its stream ends, inspect."""
+    times = []
+    with rig.client() as client:
+        container = rig.running(client)
+        for _ in range(sizes.execs):
+            begun = time.perf_counter()
+            _exec(rig, client, container)
+            times.append(time.perf_counter() - begun)
+        client.call("DELETE", f"/containers/{container}?force=1")
+    return spread("exec", "exec of true", times, most=6)
+
+
+def _exec(rig: Rig, client: Client, container: str) -> None:
+    body = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
+    session = client.call("POST", f"/containers/{container}/exec", body)["Id"]
+    with rig.client() as attached:
+        upgrade = "Connection: Upgrade\r\nUpgrade: tcp\r\n"
+        attached.send("POST", f"/exec/{session}/start", {"Detach": False}, upgrade)
+        status, _ = attached.head()
+        assert status == 101, status
+        attached.until_end()
+    code = client.call("GET", f"/exec/{session}/json")["ExitCode"]
+    assert code == 0, code
+
+
+def kills(rig: Rig, sizes: Sizes) -> list[Figure]:
+    """SIGKILL of PID 1 from outside until a waiting client has its answer."""
+    times = []
+    with rig.client() as client:
+        for _ in range(sizes.kills):
+            container = rig.running(client)
+            pid = client.call("GET", f"/containers/{container}/json")["State"]["Pid"]
+            client.send("POST", f"/containers/{container}/wait")
+            time.sleep(SETTLE_SECONDS)  # the wait is registered
+            begun = time.perf_counter()
+            os.kill(pid, signal.SIGKILL)
+            status, headers = client.head()
+            times.append(_answered(client, status, headers, begun))
+            client.call("DELETE", f"/containers/{container}")
+    return spread("kill", "SIGKILL of PID 1 until wait answers", times, most=3)
+
+
+def _answered(client: Client, status: int, headers: dict[str, str], begun: float) -> float:
+    answer = client.answer(status, headers)
+    taken = time.perf_counter() - begun
+    assert answer["StatusCode"] == 128 + signal.SIGKILL, answer
+    return taken
