@@ -8,7 +8,7 @@ and none on different containers wait for each other.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -171,19 +171,22 @@ class Container:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""
         await self._run_over.wait()
         self._run_over = trio.Event()
-        try:
-            self.task = Task(self, run)
-            await self.task.live()
-        finally:
-            self.task = None
-            self._run_over.set()
+        task = Task(self, run)
+        await self._see_through(task, task.live)
 
     async def adopt(self, task: Task) -> None:
         """Take over a run that a previous supervisor started, and see it to its end."""
         self._run_over = trio.Event()
+        await self._see_through(task, task.follow)
+
+    async def _see_through(self, task: Task, life: Callable[[], Awaitable[None]]) -> None:
         self.task = task
         try:
-            await task.follow()
+            await life()
+        except Exception:
+            # A defect here costs one container, not the supervisor and all of them.
+            log.exception("container %s: run %d is given up", self.id[:12], task.run)
+            task.give_up()
         finally:
             self.task = None
             self._run_over.set()

@@ -66,6 +66,7 @@ class Engine:
         self._rng = random.SystemRandom()
         host.forget = self._forget
         host.exec_exited = self.execs.exited
+        host.run_ended = self.execs.container_ended
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover what is on disk, then serve until cancelled; started once recovery is done."""

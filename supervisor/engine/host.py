@@ -60,6 +60,7 @@ class Host:
         )
         self.forget: Callable[[Container], None] = lambda _container: None
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
+        self.run_ended: Callable[[str], None] = lambda _container: None
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
@@ -185,6 +186,8 @@ class Host:
             attributes["oomKills"] = str(record.state.oom_kills)
         common = {**record.body.labels, "image": record.image_ref, "name": record.name}
         self.bus.publish(KIND, action, record.id, {**common, **attributes})
+        if action == "die":
+            self.run_ended(record.id)
         if action in ("die", "destroy"):
             self.folders.wake(self.root.bundle(record.id))
 

@@ -49,6 +49,7 @@ class ShimClient:
         self.shim_pid = 0
         self.version = 0
         self.gone = False
+        self.greeted = trio.Event()  # said hello, or is gone
         self._next_id = 1
         self._waiting: dict[int, trio.Event] = {}
         self._replies: dict[int, Message] = {}
@@ -95,6 +96,7 @@ class ShimClient:
     def close(self) -> None:
         """Close the connection; idempotent."""
         self.gone = True
+        self.greeted.set()
         if self.connection.fileno() >= 0:
             trio.lowlevel.notify_closing(self.connection)
             self.connection.close()
@@ -128,6 +130,7 @@ class ShimClient:
         if message.get("event") == "hello":
             self.shim_pid = int(message.get("shim_pid", 0))
             self.version = int(message.get("version", 0))
+            self.greeted.set()
         elif "event" in message:
             await self._send_events.send(message)
         elif (number := message.get("id")) in self._waiting:

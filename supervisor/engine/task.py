@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ log = logging.getLogger("orlop.task")
 
 REMOVE_RETRY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 EMPTY_SECONDS = 10.0
+SPAWN_ATTEMPTS = 2
 LOST = "the shim was lost: the exit status is not known"
 
 
@@ -63,30 +65,46 @@ class Task:
         try:
             self._make_cgroup()
             self._write_bundle()
-            self.shim = ShimClient(await self.host.zygote.spawn(self.host.bundle(self.container)))
+            for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
+                bundle = self.host.bundle(self.container)
+                self.shim = ShimClient(await self.host.zygote.spawn(bundle))
+                if await self._listen(self._launch) or not attempts_left:
+                    break
+                # The zygote was killed with the request in its queue: nothing was made of it.
         except (OSError, OrlopError, InitError) as error:
             known = error if isinstance(error, OrlopError | InitError) else None
             self._report_start_failure(known, str(error))
-            await self._release()
-            return
-        await self.follow(launch=True)
-
-    async def follow(self, *, launch: bool = False) -> None:
-        """Listen to the shim until its run is over and reported; first ask for the start."""
-        assert self.shim is not None
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.shim.run)
-            if launch:
-                # Not after `created`: the shim takes both requests as soon as it reads at all,
-                # and nobody waits for a round trip.
-                nursery.start_soon(self._launch)
-            else:
-                self._launched.set()
-            async for event in self.shim.events:
-                await self.take(event)
+        else:
             if not self._over:
                 await self._lost()
         await self._release()
+
+    async def follow(self) -> None:
+        """See a run to its end that a previous supervisor started."""
+        self._launched.set()
+        await self._listen(None)
+        if not self._over:
+            await self._lost()
+        await self._release()
+
+    async def _listen(self, launch: Callable[[], Awaitable[None]] | None) -> bool:
+        """Take the shim's events to their end; False if there never was a shim."""
+        assert self.shim is not None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.shim.run)
+            if launch is not None:
+                nursery.start_soon(launch)
+            async for event in self.shim.events:
+                await self.take(event)
+        return self._over or self.shim.shim_pid != 0
+
+    def give_up(self) -> None:
+        """Report an end for a run that this supervisor cannot follow any more; never raises."""
+        self.kill()
+        if self.oom is not None:
+            self.oom.stop()
+        if not self._over:
+            self._report_lost()
 
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
@@ -168,11 +186,18 @@ class Task:
         (bundle / exit_record.FILE_NAME).unlink(missing_ok=True)
 
     async def _launch(self) -> None:
-        """Hand over the clients that wait, then have the program run."""
+        """Hand over the clients that wait, then have the program run.
+
+        As soon as there is a shim, not after `created`: it takes both requests whenever it
+        reads, and nobody waits for a round trip.
+        """
         if self.accepts:
             return  # adopted just then: told once by the state, once by the event
-        self.accepts = True
         assert self.shim is not None
+        await self.shim.greeted.wait()
+        if self.shim.gone:
+            return
+        self.accepts = True
         for fd, fields in self.container.take_early_clients().items():
             try:
                 await self.shim.request("attach", fds=[fd], **fields)
@@ -239,13 +264,16 @@ class Task:
         if record is not None and record.run == self.run:
             await self._ended(record)
             return
+        self._report_lost()
+        await self.container.until(lambda s: s.run != self.run or not s.live)
+
+    def _report_lost(self) -> None:
         self._over = True
         if self.container.state.pid:
             lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=LOST)
             self.container.post(m.Exited(self.run, lost))
         else:
             self._report_start_failure(None, LOST)
-        await self.container.until(lambda s: s.run != self.run or not s.live)
 
     def _report_start_failure(self, error: InitError | OrlopError | None, text: str) -> None:
         self._over = True

@@ -142,7 +142,7 @@ def test_masks_can_be_lifted(rig: ShimRig) -> None:
     assert size == "1\n"
 
 
-@pytest.mark.parametrize("path", ["/proc/sys/kernel/hostname", "/proc/sysrq-trigger"])
+@pytest.mark.parametrize("path", ["/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory"])
 def test_read_only_paths(rig: ShimRig, path: str) -> None:
     script = f"cat /proc/sys/kernel/ostype; echo x >{path} && echo written; true"
     output = rig.run(script, privileged=False)
@@ -152,7 +152,7 @@ def test_read_only_paths(rig: ShimRig, path: str) -> None:
 
 
 def test_dev_has_what_it_should_and_no_more(rig: ShimRig) -> None:
-    listed = rig.run("ls /dev; readlink /dev/fd /dev/stdin /dev/ptmx").split()
+    listed = rig.run("ls /dev; for n in fd stdin ptmx; do readlink /dev/$n; done").split()
     assert listed == [
         *("core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm"),
         *("stderr", "stdin", "stdout", "tty", "urandom", "zero"),
@@ -197,16 +197,15 @@ def test_the_cgroup_mount_shows_the_containers_own(rig: ShimRig, options: dict[s
 def test_binds(rig: ShimRig, short_folder: Path) -> None:
     (short_folder / "file").write_text("kept")
     output = rig.run(
-        "cat /data/file /one; echo new >/data/other; echo x >/locked/no; mountpoint -q /data; echo $?",
+        "cat /data/file /one && echo x >/data/other; echo x 2>&1 >/locked/no; true",
         binds=(
             bind(short_folder, "/data", "rbind"),
             bind(short_folder, "/locked", "rbind", "ro"),
             bind(short_folder / "file", "/one", "rbind"),
         ),
     )
-    assert output.startswith("keptkept")
+    assert "keptkept" in output
     assert "Read-only file system" in output
-    assert output.endswith("0\n")
     assert sorted(os.listdir(short_folder)) == ["file", "other"]
 
 
@@ -253,7 +252,9 @@ def test_no_mount_reaches_the_host(rig: ShimRig) -> None:
 
 def test_descriptors_of_the_command(rig: ShimRig) -> None:
     """Nothing of shim and init crosses execve."""
-    assert rig.run("ls /proc/$$/fd").split() == ["0", "1", "2"]
+    with rig.container("sleep", "1000") as container:
+        pid = container.start()
+        assert sorted(os.listdir(f"/proc/{pid}/fd")) == ["0", "1", "2"], descriptors(pid)
 
 
 # --- created, started -----------------------------------------------------------------------
@@ -313,7 +314,7 @@ def wait_for_output(container: Container, text: str) -> None:
         ({"user": "ghost"}, "user", "", 0),
         ({"cwd": "/bin/busybox"}, "cwd", "/bin/busybox", errno.ENOTDIR),
         ({"sysctls": {"net.ipv4.no_such": "1"}}, "sysctl", "net.ipv4.no_such", errno.ENOENT),
-        ({"tmpfs": {"/t": "size=lots"}}, "mount", "/t", errno.EINVAL),
+        ({"binds": (bind(Path("/"), "/etc/passwd"),)}, "mount", "/etc/passwd", errno.ENOTDIR),
     ],
     ids=["bind", "user", "cwd", "sysctl", "mount"],
 )

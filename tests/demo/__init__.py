@@ -1,0 +1,1 @@
+"""`python -m tests.demo` (`make demo`): what isolates and limits containers, shown and checked."""
