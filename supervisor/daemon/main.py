@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         "--data-root", metavar="DIR", help=f"images and containers (default: {default.data_root})"
     )
     p.add_argument(
-        "--run-root", metavar="DIR", help=f"sockets and state (default: {default.run_root})"
+        "--run-root", metavar="DIR", help=f"the daemon's pid file (default: {default.run_root})"
     )
     p.add_argument("--host", "-H", metavar="URL", help=f"where to listen (default: {default.host})")
     p.add_argument(
@@ -112,7 +112,9 @@ async def serve(config: Config) -> None:
     """Assemble, recover, listen, and serve until told to stop. Containers live on."""
     root = DataRoot(config.data_root)
     root.prepare()
-    Path(config.run_root).mkdir(mode=0o710, parents=True, exist_ok=True)
+    pid_file = Path(config.run_root) / "daemon.pid"
+    pid_file.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
+    pid_file.write_text(f"{os.getpid()}\n")
     server_socket = listen(config.socket)
     database, damaged = await Database.open_or_quarantine(root.db)
     if damaged:
@@ -133,6 +135,7 @@ async def serve(config: Config) -> None:
             host.close()
             await database.close()
             config.socket.unlink(missing_ok=True)
+            pid_file.unlink(missing_ok=True)
             if not host.hierarchy.names():
                 host.hierarchy.remove()
             root.release()

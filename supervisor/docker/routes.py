@@ -69,7 +69,7 @@ _NO_SWARM = (
     "connect this node to swarm and try again."
 )
 _SWARM = frozenset({"swarm", "nodes", "services", "tasks", "secrets", "configs"})
-_BUILD = "building images is not supported: build with buildah and load the image"
+_BUILD = "building images is not supported: `orlop image scratch` makes one of programs of the host"
 # Docker's surface that Orlop does not have: first path part → what there is instead.
 _ABSENT = {
     "build": _BUILD,

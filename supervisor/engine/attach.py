@@ -18,12 +18,14 @@ SEND_SECONDS = 30.0
 
 def attach_fields(options: AttachOptions) -> dict[str, Any]:
     """The fields of the shim's `attach` request."""
+    keys = detach.parse_keys(options.detach_keys or DEFAULT_DETACH_KEYS)
     return {
         "stdin": options.stdin,
         "stdout": options.stdout,
         "stderr": options.stderr,
         "framed": options.framed,
-        "detach_keys": detach.parse_keys(options.detach_keys or DEFAULT_DETACH_KEYS).hex(),
+        # Only a person at a terminal detaches: in a pipe the same bytes are data.
+        "detach_keys": "" if options.framed else keys.hex(),
         "preface": options.preface.hex(),
     }
 

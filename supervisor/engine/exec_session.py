@@ -100,6 +100,8 @@ class ExecSessions:
         try:
             os.write(spec, json.dumps(to_json(self._process(session, size))).encode())
             attached = fd >= 0 and not detached
+            # Only a person at a terminal detaches: in a pipe the same bytes are data.
+            keys = detach.parse_keys(body.detach_keys or DEFAULT_DETACH_KEYS) if body.tty else b""
             reply = await task.shim.request(
                 "exec",
                 fds=[spec, fd] if attached else [spec],
@@ -108,7 +110,7 @@ class ExecSessions:
                 stdout=body.attach_stdout or body.tty,
                 stderr=body.attach_stderr,
                 framed=framed,
-                detach_keys=detach.parse_keys(body.detach_keys or DEFAULT_DETACH_KEYS).hex(),
+                detach_keys=keys.hex(),
                 preface=preface.hex(),
             )
         except InitError as error:

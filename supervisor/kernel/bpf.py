@@ -40,8 +40,10 @@ def load_device_program(instructions: bytes) -> int:
     retried = _load(instructions, log)
     if retried >= 0:  # a passing failure, such as EAGAIN by a pending signal
         return retried
-    words = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
-    raise KernelError("bpf", ": ".join(["BPF_PROG_LOAD", *words[-2:]]), number)
+    lines = [line.strip() for line in log.value.decode(errors="replace").splitlines()]
+    # The reason, which newer kernels follow by a hint; the very last line is statistics.
+    words = [line for line in lines if line and not line.startswith("processed ")]
+    raise KernelError("bpf", ": ".join(["BPF_PROG_LOAD", *words[-3:]]), number)
 
 
 def attach_device_program(cgroup_fd: int, program_fd: int) -> None:

@@ -38,7 +38,7 @@ from supervisor.wire import shim_protocol
 SHIM_OOM_SCORE_ADJ = -999
 SPARES = 2
 RETRY_MILLISECONDS = 100
-PID = struct.Struct("i")
+PID = FD = struct.Struct("i")
 
 
 def main(control_fd: int) -> None:
@@ -114,8 +114,7 @@ class Pool:
             os.close(pidfd)
         try:
             spare = shim.prepare()
-            rehearse()  # once more: takes the copy-on-write faults before there is a request
-            packet, fds, _, _ = receive(self.control)
+            packet, fds = receive(self.control)
             os.write(self.take, PID.pack(os.getpid()))
             os.close(self.take)
             self.control.close()
@@ -148,11 +147,24 @@ def rehearse() -> None:
     shim_protocol.decode(shim_protocol.encode({"event": "exited", "record": record.to_json()}))
 
 
-def receive(control: socket.socket) -> tuple[bytes, list[int], int, object]:
-    """One request with its fds; an empty packet at the supervisor's end."""
-    return socket.recv_fds(
-        control, shim_protocol.MAX_MESSAGE, shim_protocol.MAX_FDS, socket.MSG_CMSG_CLOEXEC
+def receive(control: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
+    """One request with its fds, close-on-exec; an empty packet at the supervisor's end.
+
+    Not socket.recv_fds: Python 3.11's ignores the flags, and a shim's socket would be open in
+    its container.
+    """
+    packet, ancillary, _, _ = control.recvmsg(
+        shim_protocol.MAX_MESSAGE,
+        socket.CMSG_LEN(shim_protocol.MAX_FDS * FD.size),
+        flags | socket.MSG_CMSG_CLOEXEC,
     )
+    fds = [
+        fd
+        for level, kind, data in ancillary
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        for (fd,) in FD.iter_unpack(data[: len(data) - len(data) % FD.size])
+    ]
+    return packet, fds
 
 
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
@@ -171,12 +183,7 @@ def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
 def refuse_one(control: socket.socket, error: OSError) -> None:
     """No fork can be made and no spare is left: answer a waiting request, if there is one."""
     try:
-        packet, fds, _, _ = socket.recv_fds(
-            control,
-            shim_protocol.MAX_MESSAGE,
-            shim_protocol.MAX_FDS,
-            socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT,
-        )
+        packet, fds = receive(control, socket.MSG_DONTWAIT)
     except BlockingIOError:
         return
     if packet:

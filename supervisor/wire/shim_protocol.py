@@ -7,7 +7,8 @@ Three kinds of message, told apart by their key:
     event     {"event": "exited", …}                          shim → supervisor, unasked
 
 Requests of the zygote: `spawn` (no reply: the shim speaks on the passed socket).
-Requests of a shim: `start`, `signal`, `resize`, `attach`, `exec`, `state`, `acknowledge`.
+Requests of a shim: `start`, `signal`, `resize`, `attach`, `exec`, `exec_state`, `state`,
+`acknowledge`.
 Events of a shim: `hello` (first on every connection), `created`, `failed`, `exited`,
 `exec_exited`. An error is {"code": an OrlopError's code, "message": …} and, where a step
 of init failed, {"init": InitError.to_json()} beside them.

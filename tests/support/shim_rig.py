@@ -26,7 +26,7 @@ from supervisor.store import scratch
 from supervisor.store.layout import DataRoot
 from supervisor.wire import shim_protocol
 from supervisor.wire.logrecord import Decoder
-from tests.support import places
+from tests.support import leaks, places
 
 SECONDS = 20.0
 SIGKILL = 9
@@ -145,6 +145,7 @@ class Container:
         except (EOFError, OSError, OrlopError):
             pass  # the shim has ended already
         ended = self.shim.ended()
+        leaks.reap_orphans()  # of a killed shim: an unreaped zombie keeps its cgroup
         self.shim.connection.close()
         _wait_empty(self.group)
         self.group.remove()
