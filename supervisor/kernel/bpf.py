@@ -21,6 +21,7 @@ _BPF_CGROUP_DEVICE = 6
 _BPF_F_ALLOW_MULTI = 2
 _INSTRUCTION_SIZE = 8
 _LOG_SIZE = 64 << 10
+_REASON_LINES = 12
 
 _bpf = syscall_prototype(c_int, c_char_p, c_uint)
 
@@ -41,9 +42,9 @@ def load_device_program(instructions: bytes) -> int:
     if retried >= 0:  # a passing failure, such as EAGAIN by a pending signal
         return retried
     lines = [line.strip() for line in log.value.decode(errors="replace").splitlines()]
-    # The reason, which newer kernels follow by a hint; the very last line is statistics.
+    # The reason, which newer kernels follow by several lines of advice; the last is statistics.
     words = [line for line in lines if line and not line.startswith("processed ")]
-    raise KernelError("bpf", ": ".join(["BPF_PROG_LOAD", *words[-3:]]), number)
+    raise KernelError("bpf", ": ".join(["BPF_PROG_LOAD", *words[-_REASON_LINES:]]), number)
 
 
 def attach_device_program(cgroup_fd: int, program_fd: int) -> None:

@@ -103,7 +103,7 @@ async def test_a_refused_request_with_expect_is_not_asked_to_continue(api: Api) 
     )
     reply = await client.reply()
     assert reply.status == 501
-    assert "buildah" in reply.json()["message"]
+    assert "orlop image scratch" in reply.json()["message"]
     assert reply.headers["connection"] == "close"
 
 
