@@ -45,6 +45,8 @@ def _is_unix(text: str) -> bool:
 def _date(text: str) -> int:
     from datetime import datetime
 
+    from supervisor.docker.times import beyond_microseconds
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -54,7 +56,7 @@ def _date(text: str) -> int:
         ) from None
     # A time without a zone is the user's own, as docker takes it.
     whole = int(moment.replace(microsecond=0).timestamp())
-    return whole * _SECOND + moment.microsecond * 1000
+    return whole * _SECOND + moment.microsecond * 1000 + beyond_microseconds(text)
 
 
 def _seconds(nanoseconds: int) -> str:

@@ -48,5 +48,5 @@ def _remove_stale(path: Path) -> None:
         probe.settimeout(1)
         result = probe.connect_ex(str(path))
     if result in (0, errno.EAGAIN):
-        raise Conflict(f"cannot listen on {path}: another daemon answers there")
+        raise Conflict(f"cannot listen on {path}: another daemon answers on this socket")
     path.unlink(missing_ok=True)

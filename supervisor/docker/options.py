@@ -149,7 +149,7 @@ def _log(config: LogConfig) -> tuple[int, int]:
     size, files = DEFAULT_LOG_SIZE, DEFAULT_LOG_FILES
     for name, value in config.config.items():
         if name == "max-size":
-            size = parse_size(value)
+            size = _log_size(value)
         elif name == "max-file" and value.isascii() and value.isdecimal() and 0 < len(value) < 4:
             files = int(value)
         else:
@@ -160,6 +160,13 @@ def _log(config: LogConfig) -> tuple[int, int]:
     if size <= 0 or files <= 0:
         raise InvalidArgument("log options max-size and max-file must be at least 1")
     return size, files
+
+
+def _log_size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"log option max-size: {error.message}") from None
 
 
 def _security(opts: Iterable[str]) -> tuple[bool, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
 
@@ -45,7 +46,14 @@ def parse_timestamp(name: str, text: str) -> int:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86400 + since.seconds) * _BILLION + since.microseconds * 1000
+    micro = since.microseconds * 1000
+    return (since.days * 86400 + since.seconds) * _BILLION + micro + beyond_microseconds(text)
+
+
+def beyond_microseconds(text: str) -> int:
+    """The 7th to 9th digit of a time's fraction: Python's own times end at microseconds."""
+    fraction = re.search(r"\.\d{6}(\d{1,3})", text, re.ASCII)
+    return int(fraction[1].ljust(3, "0")) if fraction else 0
 
 
 def _is_number(text: str) -> bool:

@@ -37,8 +37,26 @@ class LogFile:
         self._close()
 
     def _append(self, records: bytes) -> None:
-        if not records:
-            return
+        """Write whole records, in pieces that keep each file within its size."""
+        begin = 0
+        while begin < len(records):
+            end = self._cut(records, begin)
+            self._write_piece(records[begin:end] if end - begin < len(records) else records)
+            begin = end
+
+    def _cut(self, records: bytes, begin: int) -> int:
+        """Where the piece ends that still fits; at least one record, as a file holds one."""
+        room = self.config.max_size - self.size
+        if len(records) - begin <= room:
+            return len(records)
+        end = records.rfind(b"\n", begin, begin + max(0, room)) + 1
+        if end <= begin and self.size:
+            end = records.rfind(b"\n", begin, begin + self.config.max_size) + 1
+        if end <= begin:
+            end = records.find(b"\n", begin) + 1
+        return end or len(records)
+
+    def _write_piece(self, records: bytes) -> None:
         if self.fd < 0 and time.monotonic() >= self.retry_at:
             self._open()
         if self.fd < 0:

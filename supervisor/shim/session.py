@@ -136,7 +136,8 @@ class Session:
         """Send a last text and close every client once its buffer is out."""
         for client in list(self.clients):
             if farewell:
-                client.send(stdcopy.STDOUT, farewell)
+                apart = client.framed and stdcopy.STDERR in client.wants
+                client.send(stdcopy.STDERR if apart else stdcopy.STDOUT, farewell)
             client.finish()
 
     def close(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess, Popen
 from typing import Any
+from urllib.parse import quote
 
 from tests.support.daemon import Daemon, orlop_command
 from tests.support.pace import limit
@@ -115,9 +116,9 @@ class Box:
     def events(self, ref: str) -> list[dict[str, Any]]:
         """What has happened to it until now, oldest first."""
         now = time.time() + 1
-        filters = json.dumps({"container": [ref]}).replace('"', "%22")
+        filters = quote(json.dumps({"container": [ref]}))
         _, data = self.daemon.request(
-            "GET", f"/events?since=0&until={now - 1:.9f}&filters={filters}"
+            "GET", f"/events?since=1&until={now - 1:.9f}&filters={filters}"
         )
         if isinstance(data, dict):  # a single line is JSON as a whole
             return [data]

