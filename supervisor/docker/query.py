@@ -75,9 +75,11 @@ def log_options(query: Query) -> LogOptions:
 
 
 def moment(query: Query, name: str) -> int | None:
-    """A point in time; None for "", which is not given, and for 0, which docker means so."""
+    """A point in time; None for "", which is not given, and for an `until` of 0, as in docker."""
     text = query.get(name, "")
-    return (parse_timestamp(name, text) or None) if text else None
+    if not text or (name == "until" and text == "0"):
+        return None
+    return parse_timestamp(name, text)
 
 
 def _tail(text: str) -> int | None:

@@ -6,13 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, CompletedProcess, Popen
 from typing import Any
 from urllib.parse import quote
 
-from tests.support.daemon import Daemon, orlop_command
+from tests.support.daemon import Daemon, UnixConnection, orlop_command
 from tests.support.pace import limit
 
 IMAGE = "box"
@@ -115,14 +115,12 @@ class Box:
 
     def events(self, ref: str) -> list[dict[str, Any]]:
         """What has happened to it until now, oldest first."""
-        now = time.time() + 1
         filters = quote(json.dumps({"container": [ref]}))
-        _, data = self.daemon.request(
-            "GET", f"/events?since=1&until={now - 1:.9f}&filters={filters}"
-        )
-        if isinstance(data, dict):  # a single line is JSON as a whole
-            return [data]
-        return [json.loads(line) for line in data.splitlines()]
+        path = f"/events?since=0&until={time.time():.9f}&filters={filters}"
+        connection = UnixConnection(self.daemon.socket, limit(10))
+        with closing(connection):
+            connection.request("GET", path, headers={"Connection": "close"})
+            return [json.loads(line) for line in connection.getresponse().read().splitlines()]
 
     def cgroup_file(self, ref: str, controller: str, v1: str, v2: str) -> str:
         """A file of its cgroup as the host sees it: `v1` of `controller`, or `v2`."""

@@ -191,7 +191,10 @@ class Daemon:
             response = connection.getresponse()
             data = response.read()
             is_json = response.headers.get_content_type() == "application/json"
-            return response.status, json.loads(data) if is_json and data else data
+            try:
+                return response.status, json.loads(data) if is_json and data else data
+            except ValueError:  # several documents, one a line
+                return response.status, data
         finally:
             connection.close()
 

@@ -99,7 +99,8 @@ def test_time_texts() -> None:
 
 def test_moments() -> None:
     assert moment({}, "since") is None
-    assert moment({"since": "0"}, "since") is None
+    assert moment({"since": "0"}, "since") == 0  # all that is remembered
+    assert moment({"until": "0"}, "until") is None
     assert moment({"since": "1"}, "since") == 10**9
 
 
