@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import resource
-import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from supervisor.spec.build import build_spec
 from supervisor.spec.cgroup import order_for_update
 from supervisor.spec.limits import missing, validate
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import CgroupPaths, Device, Log, Overlay, Resources
+from supervisor.spec.types import CgroupPaths, Log, Overlay, Resources
 
 if TYPE_CHECKING:
     from supervisor.engine.host import Host
@@ -56,37 +55,6 @@ def try_spec(host: Host, record: Record) -> None:
         cgroup=CgroupPaths(),
         log=Log(),
         host=host.facts,
-    )
-
-
-def look_up_device(path: str) -> tuple[Device, ...]:
-    """The device node at `path`, or all below it if it is a folder; InvalidArgument for neither."""
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError as error:
-        raise InvalidArgument(f"device {path}: {(error.strerror or '').lower()}") from None
-    if stat.S_ISDIR(mode):
-        found = [_device(f"{d}/{n}") for d, _, names in os.walk(path) for n in names]
-        return tuple(device for device in found if device is not None)
-    device = _device(path)
-    if device is None:
-        raise InvalidArgument(f"device {path}: not a device node")
-    return (device,)
-
-
-def _device(path: str) -> Device | None:
-    node = Path(path).stat()
-    kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
-    if kind is None:
-        return None
-    return Device(
-        path=path,
-        type=kind,
-        major=os.major(node.st_rdev),
-        minor=os.minor(node.st_rdev),
-        mode=node.st_mode & 0o777,
-        uid=node.st_uid,
-        gid=node.st_gid,
     )
 
 

@@ -8,6 +8,7 @@ and none on different containers wait for each other.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -227,7 +228,7 @@ class Container:
     def _drop_client(self, fd: int) -> None:
         if self.early_clients.pop(fd, None) is not None:
             self.host.watcher.remove(fd)
-            self.host.close_fd(fd)
+            os.close(fd)
 
     def drop_early_clients(self) -> None:
         """Hang up on everybody who waits for a start that will not come."""

@@ -27,7 +27,7 @@ from supervisor.docker.options import container_options
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody, apply_update
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
-from supervisor.engine import checks, host_info, processes, recovery, view
+from supervisor.engine import checks, device_nodes, host_info, processes, recovery, view
 from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
@@ -144,7 +144,7 @@ class Engine:
 
     def _options(self, merged: CreateBody) -> ContainerOptions:
         """The options of a merged request, checked against this host."""
-        options = container_options(merged, checks.look_up_device)
+        options = container_options(merged, device_nodes.look_up)
         asked = merged.host_config.log_config.config
         if "max-size" not in asked:
             options = replace(options, log_max_size=self.host.log_max_size)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor.engine import device_nodes
 from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.record import Record
@@ -23,7 +23,7 @@ from supervisor.spec import cgroup as cgroup_values
 from supervisor.spec import devices
 from supervisor.spec.build import HostFacts, build_spec, device_rules
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import CgroupPaths, Device, DeviceRule, Log, Overlay, Spec
+from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
 from supervisor.store.files import discard, empty_trash
 from supervisor.store.layout import DataRoot
@@ -55,7 +55,7 @@ class Host:
             last_capability=capabilities.last_capability(),
             capabilities=capabilities.get_capabilities()[1],
             hostname=os.uname().nodename,
-            devices=host_devices(),
+            devices=device_nodes.of_host(),
             masked_paths=thermal_paths(),
         )
         self.forget: Callable[[Container], None] = lambda _container: None
@@ -198,10 +198,6 @@ class Host:
         if self._nursery is not None:
             self._nursery.start_soon(_call_later, seconds, callback)
 
-    def close_fd(self, fd: int) -> None:
-        """Close a client's socket that was kept as a bare fd."""
-        os.close(fd)
-
     async def run(self, nursery: trio.Nursery) -> None:
         """Start the shared tasks in `nursery`."""
         self._nursery = nursery
@@ -222,30 +218,6 @@ class Host:
 async def _call_later(seconds: float, callback: Callable[[], None]) -> None:
     await trio.sleep(seconds)
     callback()
-
-
-def host_devices() -> tuple[Device, ...]:
-    """The host's device nodes, for privileged containers; those of /dev itself and below."""
-    found = []
-    for folder, subfolders, names in os.walk("/dev"):
-        subfolders[:] = [d for d in subfolders if d not in ("pts", "shm", "mqueue", "fd")]
-        for name in names:
-            path = f"{folder}/{name}"
-            node = os.lstat(path)
-            kind = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}.get(stat.S_IFMT(node.st_mode))
-            if kind and path != "/dev/console":
-                found.append(
-                    Device(
-                        path=path,
-                        type=kind,
-                        major=os.major(node.st_rdev),
-                        minor=os.minor(node.st_rdev),
-                        mode=node.st_mode & 0o777,
-                        uid=node.st_uid,
-                        gid=node.st_gid,
-                    )
-                )
-    return tuple(found)
 
 
 def thermal_paths() -> tuple[str, ...]:

@@ -22,8 +22,6 @@ SILENCE_SECONDS = 30.0
 class ShimGone(Unavailable):
     """The connection to the shim broke before it answered."""
 
-    code = "unavailable"
-
 
 async def connect(bundle: Path) -> ShimClient:
     """Connect to the shim that serves `bundle`; OSError where none does."""

@@ -196,6 +196,7 @@ class Task:
         assert self.shim is not None
         await self.shim.greeted.wait()
         if self.shim.gone:
+            self._launched.set()  # nothing will be: whoever tells the end need not wait
             return
         self.accepts = True
         for fd, fields in self.container.take_early_clients().items():

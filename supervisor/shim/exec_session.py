@@ -51,7 +51,6 @@ class ExecSession:
         self.sent_go = False
         self.started = False
         self.sync: socket.socket | None = None
-        self.size: tuple[int, int] | None = None
 
     def launch(self, loop: Loop, launcher: Launcher, process: Process) -> None:
         """Fork the stage; the rest follows in callbacks."""

@@ -7,7 +7,6 @@ from typing import TypeVar
 from supervisor.errors import InitError, KernelError, OrlopError
 
 Context = TypeVar("Context")
-Step = tuple[str, Callable[[Context], None]]
 
 
 def run_steps(steps: Sequence[tuple[str, Callable[[Context], None]]], context: Context) -> None:

@@ -19,7 +19,6 @@ from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-type_hints = cache(typing.get_type_hints)
 
 
 def camel(name: str) -> str:
@@ -33,7 +32,7 @@ def to_json(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {
             key: to_json(item)
-            for name, key, _, default in _plan_of(type(value))
+            for name, key, _, default in _plan(type(value))
             if (item := getattr(value, name)) != default
         }
     if isinstance(value, enum.Enum):
@@ -50,7 +49,7 @@ def from_json(cls: type[T], data: Any) -> T:
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
     fields = {}
-    for name, key, decode, _ in _plan_of(cls):
+    for name, key, decode, _ in _plan(cls):
         if key in data:
             try:
                 fields[name] = decode(data[key])
@@ -66,12 +65,7 @@ _MISSING = object()
 Plan = list[tuple[str, str, Callable[[Any], Any], Any]]
 
 
-def _plan_of(cls: Any) -> Plan:
-    return _plan(cls)
-
-
-@cache
-def _plan(cls: Any) -> Plan:
+def _make_plan(cls: Any) -> Plan:
     hints = typing.get_type_hints(cls)
     return [
         (
@@ -88,6 +82,9 @@ def _plan(cls: Any) -> Plan:
     ]
 
 
+_plan: Callable[[Any], Plan] = cache(_make_plan)
+
+
 def _decoder(hint: Any) -> Callable[[Any], Any]:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
@@ -100,7 +97,7 @@ def _decoder(hint: Any) -> Callable[[Any], Any]:
         item = _decoder(args[1])
         return lambda value: {str(k): item(v) for k, v in _expect(dict, value).items()}
     if dataclasses.is_dataclass(hint):
-        _plan_of(hint)
+        _plan(hint)
         return lambda value: from_json(typing.cast(type, hint), value)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return hint
