@@ -21,6 +21,7 @@ from supervisor.engine.task import Task
 from supervisor.errors import NotFound, OrlopError
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.machine import Phase, State
+from supervisor.store.database import Ticket
 
 log = logging.getLogger("orlop.container")
 
@@ -46,6 +47,7 @@ class Container:
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run
         self.last_exit = record.state.exit
+        self._saved: Ticket | None = None
         self._run_over = trio.Event()
         self._run_over.set()
         self._changed = trio.Event()
@@ -135,9 +137,9 @@ class Container:
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
-                saved = self.host.save(self.record)
-                if self.state.phase in SETTLED:
-                    await saved.wait()
+                self._saved = self.host.save(self.record)
+                if self.state.phase in SETTLED and not self._known_by_record():
+                    await self._saved.wait()
             case m.Spawn(run):
                 self.nursery.start_soon(self._run_task, run)
             case m.Signal(signal):
@@ -163,6 +165,19 @@ class Container:
                 self.forgotten.set()
             case m.Emit(action, attributes):
                 self.host.emit(self.record, action, dict(attributes))
+
+    def _known_by_record(self) -> bool:
+        """A crash now would lose nothing: start-up reads the same end from the exit record.
+
+        Not where a policy could make something else of it than was made now.
+        """
+        recorded = self.task is not None and self.task.recorded
+        return recorded and self.state.policy.name == "no"
+
+    async def saved(self) -> None:
+        """Return once the record is on disk as it was last handed over."""
+        if self._saved is not None:
+            await self._saved.wait()
 
     def do(self, effect: m.Effect) -> None:
         """Carry out an effect from outside the mailbox: what a restarted supervisor resumes."""

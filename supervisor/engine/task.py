@@ -55,6 +55,7 @@ class Task:
         self._freezing = trio.Lock()
         self._start_error: InitError | OrlopError | None = None
         self._over = False
+        self.recorded = False  # the end of this run is on disk, whatever becomes of the database
         self._launched = trio.Event()
         self.accepts = False  # the shim takes clients
 
@@ -63,15 +64,18 @@ class Task:
     async def live(self) -> None:
         """Start the run and see it to its end; never raises for a run that fails."""
         try:
-            self._make_cgroup()
-            self._write_bundle()
+            await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
                 self.shim = ShimClient(await self.host.zygote.spawn(bundle))
+                if self.group is None:
+                    self._make_cgroup()  # while the shim prepares the root
                 if await self._listen(self._launch) or not attempts_left:
                     break
                 # The zygote was killed with the request in its queue: nothing was made of it.
         except (OSError, OrlopError, InitError) as error:
+            if self.shim is not None:
+                self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
             self._report_start_failure(known, str(error))
         else:
@@ -171,9 +175,9 @@ class Task:
         self.host.limit(self.group, self.container.record.options)
         self.oom = OomWatcher(self.host, self.group, 0, self._oom)
 
-    def _write_bundle(self) -> None:
-        assert self.group is not None
-        spec = self.host.spec(self.container, self.run, self.group.paths)
+    async def _write_bundle(self) -> None:
+        paths = self.host.hierarchy.open(self.container.id).paths
+        spec = self.host.spec(self.container, self.run, paths)
         bundle = self.host.bundle(self.container)
         path = bundle / CONFIG_NAME
         # Not durable: it is written anew for each run, and a shim reads it at once.
@@ -183,6 +187,7 @@ class Task:
             os.write(fd, json.dumps(to_json(spec)).encode())
         finally:
             os.close(fd)
+        await self.container.saved()  # the record of the last run's end is not the only one
         (bundle / exit_record.FILE_NAME).unlink(missing_ok=True)
 
     async def _launch(self) -> None:
@@ -226,17 +231,19 @@ class Task:
             case "created":
                 await self._launch()
             case "exited":
-                await self._ended(record_from_json(event["record"]))
+                record = record_from_json(event["record"])
+                await self._ended(record, durable=bool(event.get("durable")))
             case "failed":
                 error = error_from_json(event["error"])
                 self._report_start_failure(error, str(error))
             case "exec_exited":
                 self.host.exec_exited(str(event["exec"]), int(event["code"]))
 
-    async def _ended(self, record: ExitRecord) -> None:
+    async def _ended(self, record: ExitRecord, *, durable: bool) -> None:
         if self._over or record.run != self.run:
             return
         self._over = True  # from here on it is reported, once
+        self.recorded = durable
         await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
         seen = self.oom.seen if self.oom else 0
@@ -263,7 +270,7 @@ class Task:
         except ProtocolError:
             record = None
         if record is not None and record.run == self.run:
-            await self._ended(record)
+            await self._ended(record, durable=True)
             return
         self._report_lost()
         await self.container.until(lambda s: s.run != self.run or not s.live)

@@ -58,9 +58,12 @@ class Zygote:
         self._process, self._socket = start_zygote()
 
     async def spawn(self, bundle: Path) -> socket.socket:
-        """Fork a shim for `bundle`; our end of the socket it speaks the shim protocol on."""
+        """Fork a shim for `bundle`; our end of the socket it speaks the shim protocol on.
+
+        It prepares what needs no cgroup, and clones init when it is asked to start.
+        """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle)})
+        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle), "hold": True})
         with theirs:
             for attempt in (1, 2):
                 if self._socket is None or (self._process and self._process.poll() is not None):

@@ -6,7 +6,7 @@
      │                                      │ STEPS …
      │ ◄──────── {"pty": true} + fd ─────── │ (terminal only)
      │ ◄──────────── {"ready": true} ────── │ all is set up; waits: the container is *created*
-     │ ──────────────── "go" ─────────────► │ execve
+     │ ──────────────── "go" ─────────────► │ execve (at once, if the start came before init)
      │ ◄─── end of file (close-on-exec) ─── │ the container is *started*
      │ ◄────── {"step": …, "errno": …} ──── │ instead of any of these: one typed error
 
@@ -55,7 +55,8 @@ class Init:
     """What init works on. All fds are its own copies, close-on-exec, gone at execve.
 
     `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
-    ((-1, -1, -1) with a terminal, -1 for a closed stdin).
+    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `start_at_once`: the start was asked
+    for before there was an init.
     """
 
     spec: Spec
@@ -63,6 +64,7 @@ class Init:
     prepared: Prepared
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
+    start_at_once: bool = False
     host_devices: dict[str, int] = field(default_factory=dict)
     root: int = -1
     proc: int = -1
@@ -79,7 +81,7 @@ def main(init: Init) -> None:
     try:
         run_steps(STEPS, init)
         send(init.sync, {"ready": True})
-        if init.sync.recv(16) != GO:
+        if not init.start_at_once and init.sync.recv(16) != GO:
             os._exit(0)  # the shim gave up (or died): no container without a shim
         assert init.becoming is not None
         if init.spec.init:

@@ -13,6 +13,7 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Callable
 
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, ProtocolError
 from supervisor.kernel import cgroups, namespaces, process
@@ -45,13 +46,13 @@ def prepare() -> "Shim":
     return Shim()
 
 
-def main(shim: "Shim", bundle: str, control_fd: int) -> None:
-    """Serve the container of `bundle`; never returns."""
+def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> None:
+    """Serve the container of `bundle`; never returns. `hold`: init is cloned at `start` only."""
     control = socket.socket(fileno=control_fd)
     try:
         process.set_command_line(f"orlop-shim {bundle}")
         os.chdir(bundle)
-        shim.run(control)
+        shim.run(control, hold=hold)
     except BaseException as error:  # the last frame; the traceback is kept in the bundle
         leave_traceback()
         failure = describe("shim", error) if isinstance(error, OSError | InitError) else None
@@ -99,6 +100,10 @@ class Shim:
         self.execs: dict[str, ExecSession] = {}
         self.unclaimed: dict[int, int] = {}  # exit statuses of children nobody knows yet
         self.phase = "preparing"
+        self.held = False
+        self.start_at_once = False
+        self.prepared: rootfs.Prepared | None = None
+        self.mapped = -1  # a user namespace with the container's ids
         self.pid = 0
         self.pidfd = -1
         self.root = -1
@@ -111,29 +116,45 @@ class Shim:
         self.finished = (0, 0)
         self.error: InitError | None = None
         self.record: ExitRecord | None = None
+        self.durable = False
         self._watch_children()
 
-    def run(self, control: socket.socket) -> None:
+    def run(self, control: socket.socket, *, hold: bool) -> None:
         """Run the container of the current folder; until its exit record is acknowledged."""
+        self.held = hold
         self.spec = read_spec()
         self.folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.log = LogFile(self.spec.log) if self.spec.log.path else None
         self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
         self._add_peer(control)
         self._listen()
+        self._attempt(self._prepare_root)
+        if not hold:
+            self._attempt(self._clone_init)
+        self.loop.run()
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do a step towards the container; nothing after one that failed."""
+        if self.error is not None:
+            return
         try:
-            self._clone_init()
+            step()
         except (OSError, InitError, ProtocolError, ValueError) as error:
             self._fail(describe("shim", error))
-        self.loop.run()
 
     # --- becoming a container ---------------------------------------------------------
 
+    def _prepare_root(self) -> None:
+        if self.spec.uid_mappings:
+            self.mapped = userns.open_mapped(self.spec)
+        self.prepared = rootfs.prepare(self.spec, self.mapped)
+        self.root = self.prepared.root
+
     def _clone_init(self) -> None:
-        spec = self.spec
-        mapped = userns.open_mapped(spec) if spec.uid_mappings else -1
-        prepared = rootfs.prepare(spec, mapped)
-        self.root = prepared.root
+        """Needs the container's cgroup; what comes before does not."""
+        spec, prepared = self.spec, self.prepared
+        assert prepared is not None
+        self.held, self.start_at_once = False, self.starting is not None
         far = (
             (-1, -1, -1)
             if spec.process.terminal
@@ -156,10 +177,10 @@ class Shim:
         try:
             pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
             if pid == 0:
-                init.main(init.Init(spec, sync, prepared, tasks, far))
+                init.main(init.Init(spec, sync, prepared, tasks, far, self.start_at_once))
         finally:
             sync.close()
-            for fd in (*tasks, *far, cgroup, mapped):
+            for fd in (*tasks, *far, cgroup, self.mapped):
                 if fd >= 0:
                     os.close(fd)
         prepared.close_binds()
@@ -192,6 +213,8 @@ class Shim:
         if message.get("pty"):
             os.set_inheritable(fds[0], False)
             self.session.use_terminal(fds[0])
+        elif message.get("ready") and self.start_at_once:
+            self.phase = "starting"
         elif message.get("ready"):
             self.phase = "created"
             self._tell(self._created_event())
@@ -323,6 +346,7 @@ class Shim:
         )
         try:
             exit_record.write(self.record, self.folder)
+            self.durable = True
         except OSError:
             leave_traceback()  # a full disk: the supervisor still hears it, and asks again
         self.phase = "exited"
@@ -335,7 +359,7 @@ class Shim:
             peer, request = self.starting
             self.starting = None
             peer.refuse(request, self.error)
-        self._tell({"event": "exited", "record": self.record.to_json()})
+        self._tell({"event": "exited", "record": self.record.to_json(), "durable": self.durable})
 
     # --- the protocol -----------------------------------------------------------------
 
@@ -367,6 +391,8 @@ class Shim:
         self.peers.remove(peer)
         if self.starting is not None and self.starting[0] is peer:
             self.starting = None
+        if self.held and not self.peers:
+            self._leave()  # whoever wanted a container is gone before there was one
 
     def _tell(self, event: Message) -> None:
         for peer in list(self.peers):
@@ -387,6 +413,8 @@ class Shim:
         self.starting = (peer, request)
         if self.phase == "created":
             self._go()
+        elif self.held:
+            self._attempt(self._clone_init)
         return None
 
     def _signal(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
@@ -507,6 +535,9 @@ class Shim:
         """Leave, once no client is left that still takes output."""
         if any(session.clients for session in self._sessions()):
             return
+        self._leave()
+
+    def _leave(self) -> None:
         try:
             os.unlink(SOCKET_NAME)
         except OSError:

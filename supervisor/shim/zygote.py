@@ -173,11 +173,11 @@ def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
         request = shim_protocol.decode(packet)
         if request.get("op") != "spawn" or len(fds) != 1:
             raise ProtocolError("the zygote takes only spawn, with one socket")
-        bundle = str(request["bundle"])
+        bundle, hold = str(request["bundle"]), bool(request.get("hold"))
     except (ProtocolError, KeyError) as error:
         report_failure(fds, error)
         return
-    shim.main(spare, bundle, fds.pop())
+    shim.main(spare, bundle, fds.pop(), hold=hold)
 
 
 def refuse_one(control: socket.socket, error: OSError) -> None:
