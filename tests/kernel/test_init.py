@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -279,6 +281,52 @@ def test_a_start_may_come_before_created(rig: ShimRig) -> None:
     with rig.container("true") as container:
         assert container.start() > 0
         assert container.exited().code == 0
+
+
+def test_a_held_shim_makes_no_init_before_the_start(rig: ShimRig) -> None:
+    with rig.container("sh", "-c", "echo it runs", hold=True) as container:
+        assert container.shim.call("state") == {
+            "phase": "preparing",
+            "run": 1,
+            "pid": 0,
+            "started_ns": 0,
+            "record": None,
+        }
+        assert not container.group.procs()
+        assert container.start() > 0
+        assert container.exited().code == 0
+        assert container.output() == "it runs\n"
+
+
+def test_a_held_shim_ends_with_its_last_connection(rig: ShimRig) -> None:
+    with rig.container("true", hold=True) as container:
+        second = container.reconnect()
+        second.event("hello")
+        container.shim.connection.shutdown(socket.SHUT_RDWR)
+        assert not second.ended(0.2)
+        pidfd = os.pidfd_open(container.shim_pid)
+        second.connection.shutdown(socket.SHUT_RDWR)
+        ready, _, _ = select.select([pidfd], [], [], SECONDS)
+        os.close(pidfd)
+        second.connection.close()
+        assert ready, "the shim lives on without anybody"
+        assert not (container.bundle / "shim.sock").exists()
+        assert container.record() is None
+
+
+def test_an_init_that_dies_on_its_way_has_not_started(rig: ShimRig) -> None:
+    with rig.container("true", hold=True) as container:
+        container.group.freeze()
+        number = container.shim.send("start")
+        deadline = time.monotonic() + SECONDS
+        while not container.group.procs():
+            assert time.monotonic() < deadline
+        container.group.kill()
+        with pytest.raises(InitError, match="ended before the start"):
+            container.shim.reply(number)
+        record = container.exited()
+        assert record.error is not None
+        assert record.started_ns == 0
 
 
 def test_init_reaps_and_passes_signals(rig: ShimRig) -> None:

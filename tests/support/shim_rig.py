@@ -198,8 +198,11 @@ class ShimRig:
         )
 
     @contextmanager
-    def container(self, *args: str, **options: Any) -> Iterator[Container]:
-        """A container on its way to `created`; ended and removed with the block."""
+    def container(self, *args: str, hold: bool = False, **options: Any) -> Iterator[Container]:
+        """A container on its way to `created`, not before `start` if it is to `hold`.
+
+        Ended and removed with the block.
+        """
         bundle = self.folder / secrets.token_hex(32)
         for name in ("", "upper", "work"):
             (bundle / name).mkdir(mode=0o755)
@@ -208,7 +211,7 @@ class ShimRig:
         (bundle / "config.json").write_text(json.dumps(to_json(spec)))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.settimeout(SECONDS)
-        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle)})
+        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle), "hold": hold})
         with theirs:
             socket.send_fds(self.zygote, [request], [theirs.fileno()])
         shim = Shim(ours)
