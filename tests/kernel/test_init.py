@@ -300,6 +300,7 @@ def test_a_held_shim_makes_no_init_before_the_start(rig: ShimRig) -> None:
 
 def test_a_held_shim_ends_with_its_last_connection(rig: ShimRig) -> None:
     with rig.container("true", hold=True) as container:
+        container.shim.call("state")  # it serves: so its socket is there
         second = container.reconnect()
         second.event("hello")
         container.shim.connection.shutdown(socket.SHUT_RDWR)

@@ -139,7 +139,9 @@ class Container:
         """End whatever is left of it."""
         try:
             self.group.kill()
-            while self.shim.call("state")["record"] is None:
+            while (state := self.shim.call("state"))["record"] is None:
+                if state["phase"] == "preparing":  # held: it ends with its last connection
+                    self.shim.connection.shutdown(socket.SHUT_RDWR)
                 time.sleep(0.01)
             self.shim.call("acknowledge")
         except (EOFError, OSError, OrlopError):
