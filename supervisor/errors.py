@@ -155,3 +155,10 @@ class InitError(Exception):
         ):
             raise ProtocolError(f"not an init error: {data!r:.200}")
         return cls(step=step, path=path, errno=errno, message=message)
+
+
+def sole_error(error: Exception) -> Exception:
+    """The error in a nursery's group, which has one task that can fail."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -44,6 +44,31 @@ docker_client() {
   rm -rf "$tmp"
 }
 
+# Its one program only, without starting what the package would start and without its
+# recommendations: skopeo's want iptables.
+unpack_command() { # unpack_command COMMAND PACKAGE REASON
+  { have "$1" || [ -x ".venv/bin/$1" ]; } && return
+  have apt-get || fail "$1 is missing ($3), and there is no apt-get to fetch it with"
+  local tmp; tmp=$(mktemp -d)
+  apt_update
+  say "unpacking the $1 command of Debian's $2 into .venv/bin: $3"
+  (cd "$tmp" && apt -o APT::Sandbox::User=root download "$2")
+  dpkg-deb -x "$tmp"/*.deb "$tmp/root"
+  install_file "$tmp/root/usr/bin/$1" ".venv/bin/$1"
+  rm -rf "$tmp"
+}
+
+need_library() { # need_library SONAME PACKAGE REASON
+  [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p) == *"$1"* ]] || install_package "$2" "$3"
+}
+
+registry_tools() {
+  unpack_command docker-registry docker-registry "images are pulled from it and pushed to it"
+  need_library libgpgme.so.11 libgpgme11 "skopeo is linked with it"
+  need_library libdevmapper.so.1.02.1 libdevmapper1.02.1 "skopeo is linked with it"
+  unpack_command skopeo skopeo "it puts images into the tests' registry"
+}
+
 install_file() { cp "$1" "$2.new" && chmod 755 "$2.new" && mv "$2.new" "$2"; }
 
 virtual_environment() {
@@ -80,11 +105,18 @@ case $target in
     need nft nftables "the host probe tries it"
     need mkfs.ext4 e2fsprogs "the guest's disk is ext4"
     docker_client
+    registry_tools
+    unpack_command umoci umoci "it reads the image archives that are saved"
+    need openssl openssl "certificates for the tests' registry"
+    need_library libseccomp.so.2 libseccomp2 "our filters are compared with its"
     [ "$(uname -m)" != x86_64 ] || .venv/bin/python tests/guest/kernel.py >/dev/null
     ;;
   bench)
     static_busybox
     need runc runc "the bench compares with it"
+    need debootstrap debootstrap "the bench unpacks the tree that it makes"
+    registry_tools
+    unpack_command umoci umoci "the bench compares with it"
     ;;
   guest-kernel)
     for tool in gcc make; do need $tool build-essential "it compiles the kernel"; done

@@ -115,6 +115,27 @@ class Connection:
             if scope.cancelled_caught:
                 raise RequestTimeout("the request's body did not arrive in time")
 
+    async def body_piece(self) -> bytes:
+        """The next piece of the request's body, b"" at its end; nothing is read ahead of it.
+
+        Raises InvalidArgument where the body is cut off or malformed, RequestTimeout.
+        """
+        try:
+            while self._h11.their_state is h11.SEND_BODY:
+                event = self._h11.next_event()
+                if isinstance(event, h11.Data) and event.data:
+                    return bytes(event.data)
+                if event is not h11.NEED_DATA:
+                    continue
+                await self._continue()
+                with trio.move_on_after(limits.STREAM_SECONDS) as scope:
+                    await self._receive(limits.STREAM_SIZE)
+                if scope.cancelled_caught:
+                    raise RequestTimeout("the request's body did not arrive in time")
+        except h11.RemoteProtocolError as error:
+            raise InvalidArgument(f"the request body is cut off or malformed: {error}") from None
+        return b""
+
     def complete_request(self) -> bool:
         """Skip what was received of the request's body; True if that was all of it."""
         while self._h11.their_state is not h11.DONE:
@@ -138,9 +159,9 @@ class Connection:
         """What was received behind the request."""
         return bytes(self._h11.trailing_data[0])
 
-    async def _receive(self) -> None:
+    async def _receive(self, size: int = limits.RECEIVE_SIZE) -> None:
         try:
-            data = await self._socket.recv(limits.RECEIVE_SIZE)
+            data = await self._socket.recv(size)
         except OSError as error:
             raise Disconnected(str(error)) from None
         self._h11.receive_data(data)

@@ -5,17 +5,33 @@ A `ref` is an id, a unique prefix of one, or a name. Everything raises OrlopErro
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
 
+from supervisor.docker.changes import Change
+from supervisor.docker.commit import CommitOptions
 from supervisor.docker.create import CreateBody
+from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
+from supervisor.docker.image_filters import ImageFilter
 from supervisor.docker.images import ImageLike
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
-from supervisor.store.removal import ImageUse
+from supervisor.docker.volumes import VolumeBody, VolumeLike
+from supervisor.oci.config import HistoryEntry
+from supervisor.oci.platform import Platform
+from supervisor.oci.registry_auth import Credentials
 from supervisor.wire.logrecord import Record
+from supervisor.wire.path_stat import PathStat
 
 
 class Waiter(Protocol):
@@ -49,20 +65,181 @@ class ImagesLike(Protocol):
     def get(self, ref: str) -> ImageLike:
         """By name[:tag], id prefix or full id."""
 
-    async def remove(
-        self, ref: str, *, in_use: Callable[[], Iterable[ImageUse]], force: bool
-    ) -> Sequence[Mapping[str, str]]:
-        """Untag, and delete what has no name any more; docker's rows of what was done."""
-
     async def scratch(self, ref: str, binaries: Sequence[str]) -> ImageLike:
         """A one-layer image of these programs of the host, of busybox for none."""
+
+
+class ImageServiceLike(Protocol):
+    """What is done with images besides running them; `tell` takes docker's messages."""
+
+    async def load(
+        self,
+        pieces: AsyncIterable[bytes],
+        *,
+        platform: Platform | None,
+        quiet: bool,
+        tell: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Load an archive's images."""
+
+    def save(self, refs: Sequence[str]) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """An archive of images in pieces."""
+
+    async def import_tar(
+        self,
+        pieces: AsyncIterable[bytes],
+        *,
+        tag: str | None,
+        comment: str = "",
+        changes: Sequence[str] = (),
+        platform: Platform | None = None,
+    ) -> ImageLike:
+        """An image of one layer from a tar of a root filesystem."""
+
+    async def from_folder(self, folder: str, *, tag: str) -> ImageLike:
+        """An image of one layer from a folder of the host."""
+
+    async def commit(self, ref: str, options: CommitOptions) -> ImageLike:
+        """An image of what a container has written, over its image."""
+
+    async def tag(self, ref: str, tag: str) -> None: ...
+
+    async def remove(self, ref: str, *, force: bool) -> Sequence[Mapping[str, str]]:
+        """Untag, and delete what has no name any more; docker's rows of what was done."""
+
+    async def prune(self, wanted: ImageFilter) -> tuple[Sequence[Mapping[str, str]], int]:
+        """Delete what is wanted of those that no container is made of; rows and bytes."""
+
+    def history(self, ref: str) -> tuple[ImageLike, Sequence[HistoryEntry], Sequence[ImageLike]]:
+        """An image, its history (oldest first), and itself, its parent and so on."""
+
+    def layer_folders(self, ref: str) -> Sequence[str]:
+        """Top-most first."""
+
+    def created_of(self, ref: str) -> str:
+        """RFC 3339; InvalidArgument for an image that is not there."""
+
+    def containers_of(self) -> Mapping[str, int]:
+        """How many containers there are of each image, by its id."""
+
+    def shared_sizes(self) -> Mapping[str, int]:
+        """Bytes in layers that another image has too, by the image's id."""
+
+
+class ArchivesLike(Protocol):
+    """Containers' filesystems."""
+
+    async def stat(self, ref: str, path: str) -> PathStat:
+        """What is at `path`; a link itself."""
+
+    def get(
+        self, ref: str, path: str
+    ) -> AbstractAsyncContextManager[tuple[PathStat, AsyncIterable[bytes]]]:
+        """What is at `path`, and a tar of it in pieces."""
+
+    async def put(
+        self,
+        ref: str,
+        path: str,
+        pieces: AsyncIterable[bytes],
+        *,
+        keep_types: bool,
+        as_user: bool,
+    ) -> None:
+        """Extract a tar into the folder `path`."""
+
+    def export(self, ref: str) -> AbstractAsyncContextManager[AsyncIterable[bytes]]:
+        """A tar of the root filesystem in pieces."""
+
+    async def changes(self, ref: str) -> Sequence[Change]:
+        """What differs from the image."""
+
+
+class VolumesLike(Protocol):
+    """The volumes."""
+
+    def list(self) -> Sequence[VolumeLike]:
+        """All volumes, by name."""
+
+    def get(self, name: str) -> VolumeLike: ...
+
+    def used(self) -> Collection[str]:
+        """The names of those that a container has."""
+
+    async def create(self, body: VolumeBody) -> VolumeLike:
+        """Make one, or find the one that has this name."""
+
+    async def remove(self, name: str, *, force: bool) -> None:
+        """With `force`, one that is not there is fine."""
+
+    async def prune(self, wanted: Callable[[VolumeLike], bool]) -> tuple[Sequence[str], int]:
+        """Remove what is wanted of those that no container has; names and bytes."""
+
+
+class ExplainingLike(Protocol):
+    """What containers and images are made of, as JSON values."""
+
+    async def layers(self, ref: str) -> Mapping[str, Any]:
+        """The stack of layers."""
+
+    async def whence(self, ref: str, path: str, *, follow: bool = True) -> Mapping[str, Any]:
+        """Which layer or mount `path` comes from."""
+
+    async def explain(self, ref: str) -> Mapping[str, Any]:
+        """Namespaces, mounts, limits and privileges of a container."""
+
+
+class RegistriesLike(Protocol):
+    """What is done with registries; `tell` takes docker's progress messages."""
+
+    async def pull(
+        self,
+        ref: str,
+        *,
+        platform: Platform | None,
+        credentials: Credentials,
+        tell: Callable[[dict[str, Any]], None],
+        all_tags: bool,
+    ) -> None:
+        """Bring an image in; `platform` None is the host's."""
+
+    async def push(
+        self, ref: str, *, credentials: Credentials, tell: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """Bring an image out; all tags of a name without one."""
+
+    async def log_in(self, credentials: Credentials) -> str:
+        """Check credentials; an identity token in exchange, or ""."""
+
+    async def inspect(self, ref: str, credentials: Credentials) -> Mapping[str, Any]:
+        """Docker's DistributionInspect."""
+
+    async def search(
+        self, term: str, limit: int, credentials: Credentials
+    ) -> Sequence[Mapping[str, Any]]:
+        """Docker's rows of repositories."""
 
 
 class EngineLike(Protocol):
     """What the handlers ask for."""
 
     @property
+    def archives(self) -> ArchivesLike: ...
+
+    @property
+    def explaining(self) -> ExplainingLike: ...
+
+    @property
     def images(self) -> ImagesLike: ...
+
+    @property
+    def image_service(self) -> ImageServiceLike: ...
+
+    @property
+    def registries(self) -> RegistriesLike: ...
+
+    @property
+    def volumes(self) -> VolumesLike: ...
 
     async def create(self, body: CreateBody, name: str | None) -> tuple[str, Sequence[str]]:
         """Id and warnings of a new container; `name` None = a generated one."""
@@ -131,5 +308,8 @@ class EngineLike(Protocol):
     async def exec_resize(self, exec_id: str, rows: int, columns: int) -> None: ...
 
     def info(self) -> HostInfo: ...
+
+    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
+        """Of "image", "container", "volume"."""
 
     def features(self) -> Sequence[FeatureLike]: ...

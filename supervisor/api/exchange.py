@@ -8,15 +8,43 @@ import trio
 
 from supervisor.api.connection import Connection, Disconnected
 from supervisor.api.engine_like import EngineLike
-from supervisor.api.messages import MULTIPLEXED_STREAM, RAW_STREAM, Headers, parse_query
+from supervisor.api.messages import (
+    MULTIPLEXED_STREAM,
+    RAW_STREAM,
+    Headers,
+    parse_query,
+    query_values,
+)
 from supervisor.docker.routes import Version
-from supervisor.errors import InvalidArgument
+from supervisor.errors import InvalidArgument, sole_error
 
 Produce = Callable[[Connection], Awaitable[bytes]]
 """Writes pieces of a body and returns what is left to write with its end."""
 
 # The name "multiplexed-stream" came with this version; the bytes are older.
 _NAMES_MULTIPLEXED: Version = (1, 42)
+
+
+class BodyStream:
+    """A request's body as it comes: pieces of about `limits.STREAM_SIZE` bytes.
+
+    The client is read from only when the next piece is asked for: what takes them sets the
+    pace. Raises InvalidArgument where the body ends early, RequestTimeout, Disconnected.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __aiter__(self) -> BodyStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._connection.body_piece()
+        if not piece:
+            raise StopAsyncIteration
+        return piece
 
 
 class Exchange:
@@ -52,6 +80,10 @@ class Exchange:
             self._read_query = parse_query(self._query_text)
         return self._read_query
 
+    def values(self, name: str) -> list[str]:
+        """All values of a query parameter that may be given more than once."""
+        return query_values(self._query_text, name)
+
     def expect_json(self) -> bytes:
         """The body of a request that must have one; InvalidArgument for another content type."""
         assert self.connection.request is not None
@@ -65,6 +97,10 @@ class Exchange:
                     "must be 'application/json'"
                 )
         return self.body
+
+    def body_stream(self) -> BodyStream:
+        """The body of an operation in `handlers.STREAMED`, whose `body` is empty."""
+        return BodyStream(self.connection)
 
     def stream_type(self, *, tty: bool) -> bytes:
         """The content type of a container's output."""
@@ -100,10 +136,3 @@ async def _unless_hung_up(connection: Connection, produce: Produce) -> bytes | N
     except ExceptionGroup as group:
         raise sole_error(group) from None
     return last
-
-
-def sole_error(error: Exception) -> Exception:
-    """The error in a nursery's group, which has one task that can fail."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from supervisor.api import container_streams, containers, execs, images, system
+from supervisor.api import (
+    archives,
+    container_streams,
+    containers,
+    execs,
+    explain,
+    image_archives,
+    images,
+    registries,
+    system,
+    volumes,
+)
 from supervisor.api.exchange import Exchange
 from supervisor.api.messages import Answer
 
 Answerer = Callable[[Exchange], Awaitable[Answer | None]]
+
+STREAMED: frozenset[str] = frozenset(
+    {"ImageCreate", "ImageLoad", "OrlopImageFrom", "PutContainerArchive"}
+)
+"""Operations that take their body as it comes, by `Exchange.body_stream`."""
 
 HANDLERS: dict[str, Answerer] = {
     "SystemPing": system.system_ping,
@@ -33,6 +49,11 @@ HANDLERS: dict[str, Answerer] = {
     "ContainerWait": container_streams.container_wait,
     "ContainerLogs": container_streams.container_logs,
     "ContainerAttach": container_streams.container_attach,
+    "ContainerArchiveInfo": archives.container_archive_info,
+    "ContainerArchive": archives.container_archive,
+    "PutContainerArchive": archives.put_container_archive,
+    "ContainerExport": archives.container_export,
+    "ContainerChanges": archives.container_changes,
     "ContainerExec": execs.container_exec,
     "ExecStart": execs.exec_start,
     "ExecResize": execs.exec_resize,
@@ -41,6 +62,27 @@ HANDLERS: dict[str, Answerer] = {
     "ImageInspect": images.image_inspect,
     "ImageDelete": images.image_delete,
     "ImageCreate": images.image_create,
+    "ImageHistory": images.image_history,
+    "ImageTag": images.image_tag,
+    "ImagePrune": images.image_prune,
+    "ImageCommit": images.image_commit,
+    "ImageGet": image_archives.image_get,
+    "ImageGetAll": image_archives.image_get_all,
+    "ImageLoad": image_archives.image_load,
+    "SystemDataUsage": images.system_disk_usage,
+    "ImagePush": registries.image_push,
+    "ImageSearch": registries.image_search,
+    "DistributionInspect": registries.distribution_inspect,
+    "SystemAuth": registries.system_auth,
     "OrlopImageScratch": images.orlop_image_scratch,
+    "OrlopImageFrom": image_archives.orlop_image_from,
+    "VolumeList": volumes.volume_list,
+    "VolumeCreate": volumes.volume_create,
+    "VolumeInspect": volumes.volume_inspect,
+    "VolumeDelete": volumes.volume_delete,
+    "VolumePrune": volumes.volume_prune,
     "OrlopDoctor": system.orlop_doctor,
+    "OrlopLayers": explain.orlop_layers,
+    "OrlopWhence": explain.orlop_whence,
+    "OrlopExplain": explain.orlop_explain,
 }

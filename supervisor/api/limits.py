@@ -11,11 +11,17 @@ MAX_BODY = 4 * 1024 * 1024
 RECEIVE_SIZE = 16 * 1024
 """Bytes taken at once; bounds what a hijack can find behind its request (the preface)."""
 
+STREAM_SIZE = 256 * 1024
+"""Bytes of a streamed body taken at once: what one upload holds in memory."""
+
 HEAD_SECONDS = 60.0
 """From a request's first byte to the end of its headers."""
 
 BODY_SECONDS = 60.0
 """Between two pieces of a body."""
+
+STREAM_SECONDS = 600.0
+"""Between two pieces of a streamed body, which a slow program may be making meanwhile."""
 
 IDLE_SECONDS = 600.0
 """Without a request on an open connection."""

@@ -14,7 +14,7 @@ from supervisor import __version__
 from supervisor.docker.host import API_VERSION
 from supervisor.errors import InvalidArgument
 
-MAX_QUERY_FIELDS = 64
+MAX_QUERY_FIELDS = 1024
 
 JSON_TYPE = b"application/json"
 RAW_STREAM = b"application/vnd.docker.raw-stream"
@@ -78,12 +78,18 @@ def _date(now: int) -> bytes:
 
 def parse_query(text: str) -> dict[str, str]:
     """Query parameters, the first of each name as in Go's Form.Get."""
-    if not text:
-        return {}
+    return dict(reversed(_pairs(text))) if text else {}
+
+
+def query_values(text: str, name: str) -> list[str]:
+    """All values of one query parameter, in their order."""
+    return [value for key, value in _pairs(text) if key == name] if text else []
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
     try:
-        pairs = parse_qsl(
+        return parse_qsl(
             text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
         )
     except (UnicodeDecodeError, ValueError):
         raise InvalidArgument(f"invalid query string {text!r:.200}") from None
-    return dict(reversed(pairs))

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import trio
 
 from supervisor.api.connection import Connection
-from supervisor.api.exchange import sole_error
 from supervisor.docker.times import rfc3339_fixed
+from supervisor.errors import sole_error
 from supervisor.wire import stdcopy
 from supervisor.wire.logrecord import Record
 

@@ -14,11 +14,17 @@ import trio
 
 from supervisor.api.connection import Connection, Disconnected, RequestTimeout
 from supervisor.api.engine_like import EngineLike
-from supervisor.api.exchange import Exchange, sole_error
-from supervisor.api.handlers import HANDLERS
+from supervisor.api.exchange import Exchange
+from supervisor.api.handlers import HANDLERS, STREAMED
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
 from supervisor.docker.routes import route
-from supervisor.errors import InitError, InvalidArgument, NotModified, OrlopError
+from supervisor.errors import (
+    InitError,
+    InvalidArgument,
+    NotModified,
+    OrlopError,
+    sole_error,
+)
 
 
 class AmbiguousFraming(InvalidArgument):
@@ -107,13 +113,14 @@ class Server:
         try:
             path, _, query = request.target.decode("ascii").partition("?")
             match = route(request.method.decode("ascii"), path)
+            streamed = match.operation in STREAMED
             exchange = Exchange(
                 self._engine,
                 connection,
                 ref=match.ref,
                 version=match.version,
                 query=query,
-                body=await connection.body(),
+                body=b"" if streamed else await connection.body(),
             )
             return await HANDLERS[match.operation](exchange)
         except (Disconnected, h11.RemoteProtocolError, RequestTimeout):

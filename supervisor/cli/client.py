@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,8 @@ from supervisor.errors import ProtocolError
 
 API = "/v1.51"
 
-Query = Mapping[str, str | int | bool | None]
+Query = Mapping[str, str | int | bool | Sequence[str] | None]
+"""A list is a parameter that is given once for each of its values."""
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
@@ -43,6 +44,13 @@ def image_path(reference: str, action: str = "") -> str:
     if not reference.strip():
         raise Failure("invalid image name or ID: value is empty")
     return f"/images/{quote(reference, b'/:@')}" + (f"/{action}" if action else "")
+
+
+def volume_path(name: str, _action: str = "") -> str:
+    """/volumes/NAME, which is also what inspecting it asks."""
+    if not name.strip():
+        raise Failure("invalid volume name: value is empty")
+    return f"/volumes/{quote(name)}"
 
 
 def filters_json(filters: Iterable[tuple[str, str]]) -> str | None:
@@ -133,6 +141,21 @@ class Client:
         """The JSON of a GET."""
         return self.call("GET", path, query)
 
+    def head(self, path: str, query: Query | None = None) -> Mapping[str, str]:
+        """The headers of the answer, by lower-case name."""
+        with self.reaching():
+            connection = self._connect()
+            try:
+                connection.send("HEAD", _target(path, query))
+                response = connection.receive()
+            finally:
+                connection.close()
+        if response.status >= 400:
+            raise DaemonError(
+                response.status, f"HTTP status {response.status}"
+            )  # a HEAD has no body
+        return response.headers
+
     def post(self, path: str, query: Query | None = None, body: Any = None) -> Any:
         """The JSON of a POST, None where the answer has no body (204, 304)."""
         return self.call("POST", path, query, body)
@@ -155,13 +178,35 @@ class Client:
                 connection.close()
             return _json(_refused(response, content))
 
-    def begin(self, method: str, path: str, query: Query | None = None, body: Any = None) -> Call:
+    def begin(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Call:
         """Send a request on a connection of its own; the answer is asked for later."""
         with self.reaching():
             connection = self._connect()
             with _closing_on_error(connection):
-                connection.send(method, _target(path, query), body=_body(body))
+                connection.send(method, _target(path, query), body=_body(body), headers=headers)
             return Call(connection, self)
+
+    def upload(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        pieces: Iterable[bytes],
+        content_type: str = "application/x-tar",
+    ) -> Call:
+        """Send a request whose body is a stream of bytes, on a connection of its own."""
+        connection = self._connect()
+        with _closing_on_error(connection):
+            # Errors of whoever makes the pieces are not the socket's.
+            connection.upload(method, _target(path, query), pieces, content_type)
+        return Call(connection, self)
 
     def hijack(self, path: str, query: Query | None = None, body: Any = None) -> Stream:
         """POST with an upgrade: the connection becomes a two-way stream of bytes."""
@@ -241,9 +286,10 @@ def _refused(response: Response, content: bytes) -> bytes:
 
 def _target(path: str, query: Query | None) -> str:
     pairs = (
-        f"{quote(name)}={quote('1' if value is True else str(value))}"
+        f"{quote(name)}={quote('1' if one is True else str(one))}"
         for name, value in sorted((query or {}).items())
-        if value is not None and value is not False
+        for one in (value if isinstance(value, list | tuple) else (value,))
+        if one is not None and one is not False
     )
     base = path if path.startswith("/orlop/") else API + path
     return "?".join(part for part in (base, "&".join(pairs)) if part)

@@ -39,6 +39,10 @@ _HOST = {
     "device_read_iops": "BlkioDeviceReadIOps",
     "device_write_bps": "BlkioDeviceWriteBps",
     "device_write_iops": "BlkioDeviceWriteIOps",
+    "add_host": "ExtraHosts",
+    "dns": "Dns",
+    "dns_option": "DnsOptions",
+    "dns_search": "DnsSearch",
     "group_add": "GroupAdd",
     "init": "Init",
     "ipc": "IpcMode",
@@ -53,7 +57,7 @@ _HOST = {
     "ulimit": "Ulimits",
     "userns": "UsernsMode",
     "uts": "UTSMode",
-    "volume": "Binds",
+    "volumes_from": "VolumesFrom",
 }
 _CONFIG = {
     "domainname": "Domainname",
@@ -88,6 +92,8 @@ def create_body(options: Namespace, program: str, *, detached: bool = False) -> 
         "Cmd": list(options.operands if options.rootfs else options.operands[1:]) or None,
         "HostConfig": _host_config(options),
     }
+    if anonymous := [path for path in options.volume if ":" not in path]:
+        body["Volumes"] = {path: {} for path in anonymous}
     if options.entrypoint is not None:
         # [""] and not [] is how docker's API takes the image's entrypoint away.
         body["Entrypoint"] = [options.entrypoint]
@@ -97,6 +103,8 @@ def create_body(options: Namespace, program: str, *, detached: bool = False) -> 
 def _host_config(options: Namespace) -> Json:
     host = {**_chosen(options, _LIMITS), **_chosen(options, _HOST)}
     host["NetworkMode"] = options.network or "default"
+    if binds := [text for text in options.volume if ":" in text]:
+        host["Binds"] = binds
     if options.log_opt:
         host["LogConfig"] = {"Type": "", "Config": dict(options.log_opt)}
     if options.tmpfs:

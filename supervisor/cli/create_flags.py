@@ -5,7 +5,7 @@ Names, shorthands and units are docker's. `supervisor.cli.create_body` makes the
 
 from __future__ import annotations
 
-from supervisor.cli import values
+from supervisor.cli import mount_values, values
 from supervisor.cli.flags import Parser, integer, natural
 from supervisor.spec.units import parse_cpus, parse_size
 
@@ -61,6 +61,14 @@ def declare_create(parser: Parser) -> None:
         help="Log option: max-size=10m, max-file=3",
     )
     flag("--name", help="Assign a name to the container")
+    flag("--platform", help="Platform of the image to pull (linux/arm64)")
+    flag(
+        "--pull",
+        default="missing",
+        parse=values.pull_policy,
+        help="Pull image before creating (always, missing, never; default missing)",
+    )
+    parser.switch("-q", "--quiet", help="Suppress the pull output")
     parser.switch("--rm", help="Remove the container when it exits")
 
 
@@ -107,8 +115,9 @@ def _declare_files(parser: Parser) -> None:
         "--mount",
         kind="mount",
         many=True,
-        parse=values.mount,
-        help="Attach a filesystem mount (type=bind,src=/a,dst=/b,readonly; type=tmpfs,dst=/t)",
+        parse=mount_values.mount,
+        help="Attach a filesystem mount (type=bind,src=/a,dst=/b,readonly;"
+        " type=volume,src=v,dst=/v; type=tmpfs,dst=/t)",
     )
     parser.switch("--read-only", help="Mount the container's root filesystem as read only")
     flag("--rootfs", kind="path", help="Run from this folder instead of an image")
@@ -127,8 +136,9 @@ def _declare_files(parser: Parser) -> None:
         kind="list",
         many=True,
         parse=values.volume,
-        help="Bind mount a folder or file (SOURCE:TARGET[:ro])",
+        help="Mount a folder or file of the host, or a volume ([SOURCE:]TARGET[:ro])",
     )
+    flag("--volumes-from", kind="list", many=True, help="Mount the volumes of a container ([:ro])")
 
 
 def _declare_isolation(parser: Parser) -> None:
@@ -136,6 +146,16 @@ def _declare_isolation(parser: Parser) -> None:
     flag("--cap-add", kind="list", many=True, help="Add a Linux capability")
     flag("--cap-drop", kind="list", many=True, help="Drop a Linux capability")
     flag("--cgroupns", help="Cgroup namespace to use (host|private)")
+    flag(
+        "--add-host",
+        kind="list",
+        many=True,
+        parse=values.extra_host,
+        help="Add a line to /etc/hosts (NAME:IP)",
+    )
+    flag("--dns", kind="list", many=True, help="Set a DNS server")
+    flag("--dns-option", "--dns-opt", kind="list", many=True, help="Set a DNS option")
+    flag("--dns-search", kind="list", many=True, help="Set a DNS search domain ('.' for none)")
     flag("--domainname", help="Container NIS domain name")
     flag("-h", "--hostname", help="Container host name")
     flag("--ipc", help="IPC namespace to use (private|host|none)")
@@ -147,7 +167,7 @@ def _declare_isolation(parser: Parser) -> None:
         kind="list",
         many=True,
         parse=values.security_option,
-        help="Security option (no-new-privileges, seccomp=unconfined)",
+        help="Security option (no-new-privileges, seccomp=unconfined|builtin|FILE)",
     )
     flag(
         "--sysctl",

@@ -47,6 +47,10 @@ class DaemonError(Failure):
         self.reason = message
 
 
+class StreamFailed(Failure):
+    """The daemon tells, in the middle of a stream of progress, why it goes no further."""
+
+
 def report(failure: Failure) -> None:
     """Say what failed, in one line, where more is still to be done."""
     with suppress(OSError):  # stdout may be what failed

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from supervisor.errors import ProtocolError
 
@@ -47,10 +47,17 @@ class Connection:
             raise
 
     def send(
-        self, method: str, target: str, *, body: bytes | None = None, upgrade: bool = False
+        self,
+        method: str,
+        target: str,
+        *,
+        body: bytes | None = None,
+        upgrade: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send one request; `target` is the path and query, already quoted."""
         head = [f"{method} {target} HTTP/1.1", "Host: orlop", "User-Agent: orlop"]
+        head += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if upgrade:
             head += ["Connection: Upgrade", "Upgrade: tcp"]
         if body is not None:
@@ -58,6 +65,33 @@ class Connection:
         elif method not in ("GET", "HEAD"):
             head.append("Content-Length: 0")
         self._socket.sendall("\r\n".join([*head, "", ""]).encode("ascii") + (body or b""))
+
+    def upload(self, method: str, target: str, pieces: Iterable[bytes], content_type: str) -> None:
+        """Send a request whose body is `pieces` (chunked), as they come.
+
+        It ends early where the server answers before it has all: the answer says why.
+        """
+        head = [
+            f"{method} {target} HTTP/1.1",
+            "Host: orlop",
+            "User-Agent: orlop",
+            f"Content-Type: {content_type}",
+            "Transfer-Encoding: chunked",
+        ]
+        going = self._send_on("\r\n".join([*head, "", ""]).encode("ascii"))
+        for piece in filter(None, pieces):
+            going = going and self._send_on(b"%x\r\n%b\r\n" % (len(piece), piece))
+            if not going or self.readable(0):
+                return
+        self._send_on(b"0\r\n\r\n")
+
+    def _send_on(self, data: bytes) -> bool:
+        """Send; False where the server refused and closed: its answer can still be read."""
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
 
     def receive(self) -> Response:
         """The head of the answer to the last request; the body is read from what is returned."""

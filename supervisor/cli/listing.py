@@ -8,13 +8,35 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from supervisor.spec.units import human_duration
 
 Row = Mapping[str, str]
 
 SHORT_ID = 12
+
+
+class Labelled(dict[str, str]):
+    """A row, or the headings of rows, that templates may ask `{{.Label "name"}}`."""
+
+    def __init__(self, fields: Mapping[str, str], label: Callable[[str], str]) -> None:
+        super().__init__(fields)
+        self.methods = {"Label": label}
+
+    @classmethod
+    def row(cls, fields: Mapping[str, str], labels: Mapping[str, str] | None) -> Labelled:
+        """A row with these labels; one that it lacks is ""."""
+        return cls(fields, lambda name: (labels or {}).get(name, ""))
+
+    @classmethod
+    def headings(cls, fields: Mapping[str, str]) -> Labelled:
+        """Headings, where that of a label is the last part of its name, as docker has it."""
+        return cls(fields, _label_heading)
+
+
+def _label_heading(name: str) -> str:
+    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 
 def printable(text: str) -> str:
@@ -80,8 +102,9 @@ def _show_template(rows: Sequence[Row], headings: Mapping[str, str], shape: str)
     is_table = shape.startswith("table ")
     text = shape.removeprefix("table ").replace(r"\t", "\t").replace(r"\n", "\n")
     template = Template(text)
-    lines = [template.render(row) for row in ((headings, *rows) if is_table else rows)]
+    lines = [template.render(row) for row in rows]
     if is_table:
+        lines.insert(0, template.render(headings, heading=True))
         sys.stdout.write(layout([line.split("\t") for line in lines]))
     else:
         sys.stdout.writelines(f"{line}\n" for line in lines)

@@ -22,25 +22,44 @@ COMMANDS = {
     "daemon": ("daemon", "Run the daemon"),
     "doctor": ("doctor", "Check what this host offers, and how to fix what it lacks"),
     "attach": ("attach", "Attach standard input, output and error to a running container"),
+    "commit": ("commit", "Create a new image from a container's changes"),
+    "cp": ("cp", "Copy files and folders between a container and this host"),
     "create": ("run", "Create a new container"),
+    "diff": ("diff", "Inspect changes to files or folders of a container's filesystem"),
     "events": ("events", "Get real time events from the daemon"),
-    "image": ("images", "Manage images: scratch, ls, rm, inspect"),
+    "export": ("export", "Export a container's filesystem as a tar archive"),
+    "explain": ("explain", "Explain what makes a container look like a machine of its own"),
+    "history": ("image_names", "Show the history of an image"),
+    "image": ("images", "Manage images: scratch, from, ls, rm, inspect, prune and more"),
+    "import": ("image_archives", "Import a tar of a root filesystem to create an image"),
     "info": ("info", "Display system-wide information"),
     "inspect": ("objects", "Return low-level information on containers and images"),
     "kill": ("control", "Kill one or more running containers"),
+    "layers": ("layers", "Draw the stack of layers of a container or image"),
+    "load": ("image_archives", "Load images from a tar archive or stdin"),
+    "login": ("registries", "Authenticate to a registry"),
+    "logout": ("registries", "Log out from a registry"),
     "logs": ("logs", "Fetch the logs of a container"),
     "pause": ("control", "Pause all processes within one or more containers"),
+    "pull": ("registries", "Download an image from a registry"),
+    "push": ("registries", "Upload an image to a registry"),
     "rename": ("control", "Rename a container"),
     "restart": ("control", "Restart one or more containers"),
     "rm": ("control", "Remove one or more containers"),
     "rmi": ("images", "Remove one or more images"),
+    "save": ("image_archives", "Save images to a tar archive"),
+    "search": ("registries", "Search docker.io or a registry for images"),
     "start": ("start", "Start one or more stopped containers"),
     "stop": ("control", "Stop one or more running containers"),
+    "system": ("system", "Manage Orlop: df"),
+    "tag": ("image_names", "Give an image another name"),
     "top": ("top", "Display the running processes of a container"),
     "unpause": ("control", "Unpause all processes within one or more containers"),
     "update": ("update", "Update the limits of one or more containers"),
     "version": ("info", "Show the version of the client and the daemon"),
+    "volume": ("volumes", "Manage volumes: create, ls, inspect, rm, prune"),
     "wait": ("control", "Block until containers stop, then print their exit codes"),
+    "whence": ("whence", "Tell which layer or mount a path comes from"),
 }
 """Command → the module of supervisor.cli.commands that has it, and its one line of help."""
 
@@ -138,8 +157,9 @@ def find(name: str) -> Callable[[Sequence[str], Context], int]:
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise Misuse(f"unknown command: orlop {name}{hint}", "orlop", FAILED)
     module = import_module(f"supervisor.cli.commands.{COMMANDS[name][0]}")
-    function: Callable[[Sequence[str], Context], int] = getattr(module, name)
-    return function
+    # A command whose name is a word of Python's has an underscore behind it.
+    function: Callable[[Sequence[str], Context], int] | None = getattr(module, name, None)
+    return function or getattr(module, f"{name}_")
 
 
 def _notes() -> str:

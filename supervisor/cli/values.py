@@ -7,11 +7,12 @@ daemon must decide (whether a path exists, a capability is known) is left to the
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from supervisor.cli.mount_values import absolute_if_dotted
 from supervisor.spec.units import parse_size
 
 Json = dict[str, Any]
@@ -64,93 +65,27 @@ def assignment(text: str) -> tuple[str, str]:
 
 
 def volume(text: str) -> str:
-    """SOURCE:TARGET[:OPTIONS] with a source that begins with a dot made absolute."""
+    """[SOURCE:]TARGET[:OPTIONS] with a source that begins with a dot made absolute."""
     parts = text.split(":")
     if len(parts) > 3:
-        raise ValueError("too many colons; SOURCE:TARGET[:OPTIONS] is expected")
+        raise ValueError("too many colons; [SOURCE:]TARGET[:OPTIONS] is expected")
     if not all(parts):
         raise ValueError("empty section between colons")
     if len(parts) == 1:
-        raise ValueError("SOURCE:TARGET[:OPTIONS] is expected")
-    return ":".join([_absolute_if_dotted(parts[0]), *parts[1:]])
+        return text
+    return ":".join([absolute_if_dotted(parts[0]), *parts[1:]])
+
+
+def extra_host(text: str) -> str:
+    """NAME:IP, also written NAME=IP as an IP may have colons."""
+    name, equals, address = text.partition("=")
+    return f"{name}:{address}" if equals else text
 
 
 def tmpfs(text: str) -> tuple[str, str]:
     """TARGET[:OPTIONS]."""
     target, _, options = text.partition(":")
     return target, options
-
-
-def mount(text: str) -> Json:
-    """--mount's comma-separated list (quotes as in CSV): a mount of type bind or tmpfs."""
-    import csv
-
-    kind, fields = "volume", Json()
-    for item in next(csv.reader([text]), []):
-        name, equals, value = item.partition("=")
-        name = name.strip().lower()
-        if name == "type":
-            kind = value.lower()
-        elif name in _MOUNT_FIELDS:
-            _MOUNT_FIELDS[name](fields, value if equals else "true")
-        else:
-            raise ValueError(f"unknown option '{name}'; there are type, {', '.join(_MOUNT_FIELDS)}")
-    return _checked_mount(kind, fields)
-
-
-def _checked_mount(kind: str, fields: Json) -> Json:
-    if kind not in ("bind", "tmpfs"):
-        raise ValueError(f"type '{kind}' is not supported: give type=bind or type=tmpfs")
-    if not fields.get("Target"):
-        raise ValueError("target is required")
-    if kind == "bind" and not fields.get("Source"):
-        raise ValueError("source is required for type=bind")
-    if kind == "tmpfs" and "Source" in fields:
-        raise ValueError("type=tmpfs takes no source")
-    other = "TmpfsOptions" if kind == "bind" else "BindOptions"
-    if other in fields:
-        raise ValueError(f"options of another type than {kind}")
-    return {"Type": kind, **fields}
-
-
-def _put(name: str, convert: Callable[[str], Any] = str, group: str = "") -> Any:
-    def put(fields: Json, value: str) -> None:
-        into = fields.setdefault(group, {}) if group else fields
-        into[name] = convert(value)
-
-    return put
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise ValueError(f"'{text}' is neither true nor false")
-    return text.lower() in ("true", "1")
-
-
-def _mode(text: str) -> int:
-    try:
-        return int(text, 8)
-    except ValueError:
-        raise ValueError(f"invalid tmpfs-mode '{text}': an octal number is expected") from None
-
-
-def _absolute_if_dotted(path: str) -> str:
-    return str(Path(path).absolute()) if path.startswith(".") else path
-
-
-_MOUNT_FIELDS: dict[str, Callable[[Json, str], None]] = {
-    "source": _put("Source", _absolute_if_dotted),
-    "src": _put("Source", _absolute_if_dotted),
-    "target": _put("Target"),
-    "dst": _put("Target"),
-    "destination": _put("Target"),
-    "readonly": _put("ReadOnly", _truth),
-    "ro": _put("ReadOnly", _truth),
-    "bind-propagation": _put("Propagation", group="BindOptions"),
-    "bind-nonrecursive": _put("NonRecursive", _truth, group="BindOptions"),
-    "tmpfs-size": _put("SizeBytes", parse_size, group="TmpfsOptions"),
-    "tmpfs-mode": _put("Mode", _mode, group="TmpfsOptions"),
-}
 
 
 def ulimit(text: str) -> Json:
@@ -217,8 +152,17 @@ def security_option(text: str) -> str:
     if not separator and text != "no-new-privileges":
         raise ValueError("NAME=VALUE or no-new-privileges is expected")
     if name == "seccomp" and value not in ("unconfined", "builtin"):
-        return f"seccomp={_text(value)}"
+        return f"seccomp={_one_line(value)}"
     return text
+
+
+def _one_line(path: str) -> str:
+    """The JSON in a file, without its line ends and indents."""
+    text = _text(path)
+    try:
+        return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
 
 
 def _is_access(text: str) -> bool:
@@ -245,3 +189,10 @@ def _text(path: str) -> str:
         raise ValueError(f"open {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: invalid UTF-8 at byte {error.start}") from None
+
+
+def pull_policy(text: str) -> str:
+    """When to pull; raises ValueError."""
+    if text not in ("always", "missing", "never"):
+        raise ValueError("always, missing or never is expected")
+    return text

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from supervisor.errors import InvalidArgument
+from supervisor.registry import config as registry_config
+from supervisor.registry.config import RegistryConfig
 from supervisor.spec.units import parse_size
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -25,6 +27,7 @@ class Config:
     log_level: str = "info"
     log_max_size: int = 10 << 20
     log_max_files: int = 3
+    registries: RegistryConfig = field(default_factory=RegistryConfig)
 
     @property
     def socket(self) -> Path:
@@ -47,7 +50,11 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(log, dict):
         raise InvalidArgument(f"config file {path}: log: expected a table")
     table |= {f"log_{key}": value for key, value in log.items()}
-    known = {field.name for field in fields(Config)}
+    try:
+        table |= _registries(table.pop("registries", {}))
+    except InvalidArgument as error:
+        raise InvalidArgument(f"config file {path}: {error.message}") from None
+    known = {one.name for one in fields(Config)}
     for key in table:
         if key not in known:
             words = ", ".join(sorted(known))
@@ -55,16 +62,22 @@ def read_file(path: Path) -> dict[str, Any]:
     return table
 
 
+def _registries(table: Any) -> dict[str, RegistryConfig]:
+    if not isinstance(table, dict):
+        raise InvalidArgument("registries: expected a table")
+    return {"registries": registry_config.decode(table)} if table else {}
+
+
 def merge(config: Config, settings: dict[str, Any]) -> Config:
     """`config` with `settings` over it; None is not set. InvalidArgument for wrong values."""
     values = {key: value for key, value in settings.items() if value is not None}
     if isinstance(values.get("log_max_size"), str):
         values["log_max_size"] = parse_size(values["log_max_size"])
-    for field in fields(Config):
-        value = values.get(field.name)
-        kind = type(getattr(Config(), field.name))
+    for one in fields(Config):
+        value = values.get(one.name)
+        kind = type(getattr(Config(), one.name))
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
-            raise InvalidArgument(f"{field.name}: expected a {kind.__name__}, got {value!r:.80}")
+            raise InvalidArgument(f"{one.name}: expected a {kind.__name__}, got {value!r:.80}")
     merged = replace(config, **values)
     _check(merged)
     return merged

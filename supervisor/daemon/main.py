@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -54,6 +55,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"folder of the containers' cgroups (default: {default.cgroup_parent})",
     )
+    p.add_argument(
+        "--insecure-registry",
+        metavar="HOST[:PORT]",
+        action="append",
+        help="a registry, or a network of them, that may do without TLS; may be given often",
+    )
+    p.add_argument(
+        "--registry-mirror",
+        metavar="URL",
+        action="append",
+        help="ask this for images of docker.io first; may be given often",
+    )
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
 
@@ -66,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = Config()
         if file or Path(DEFAULT_FILE).exists():
             config = merge(config, read_file(Path(file or DEFAULT_FILE)))
+        insecure, mirrors = options.pop("insecure_registry"), options.pop("registry_mirror")
         config = merge(config, options)
+        registries = config.registries.with_flags(insecure or (), mirrors or ())
+        config = replace(config, registries=registries)
         _set_up_log(config.log_level)
         _check_host()
         trio.run(serve, config)
@@ -129,6 +145,7 @@ async def serve(config: Config) -> None:
         images = ImageStore(root, database)
         await images.load()
         engine = Engine(host, images, _engine_id(root))
+        engine.registries.config = config.registries
         await _run(engine, trio.SocketListener(trio.socket.from_stdlib_socket(server_socket)))
     finally:
         with trio.CancelScope(shield=True):

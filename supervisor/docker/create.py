@@ -150,6 +150,7 @@ def merge_image(body: CreateBody, image: ImageConfigLike | None) -> CreateBody:
             "working_dir": body.working_dir or image.cwd,
             "stop_signal": body.stop_signal or image.stop_signal,
             "exposed_ports": {p: {} for p in image.exposed_ports} | body.exposed_ports,
+            "volumes": {path: {} for path in image.volumes} | body.volumes,
         }
     if entrypoint is not None and (not entrypoint or entrypoint == ("",)):
         entrypoint = None

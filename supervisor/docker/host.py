@@ -76,7 +76,7 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "OSType": "linux",
         "Architecture": info.machine,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": {"IndexConfigs": {}, "InsecureRegistryCIDRs": [], "Mirrors": None},
+        "RegistryConfig": _registry_config(info),
         "NCPU": info.cpus,
         "MemTotal": info.memory,
         "GenericResources": None,
@@ -107,4 +107,18 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "SecurityOptions": info.security_options,
         "CDISpecDirs": [],
         "Warnings": info.warnings or None,
+    }
+
+
+def _registry_config(info: HostInfo) -> dict[str, Any]:
+    networks = [entry for entry in info.insecure_registries if "/" in entry]
+    names = [entry for entry in info.insecure_registries if "/" not in entry]
+    hub = {"Name": "docker.io", "Mirrors": info.registry_mirrors, "Secure": True, "Official": True}
+    others = {
+        name: {"Name": name, "Mirrors": [], "Secure": False, "Official": False} for name in names
+    }
+    return {
+        "IndexConfigs": {"docker.io": hub, **others},
+        "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8", *networks],
+        "Mirrors": info.registry_mirrors,
     }

@@ -75,6 +75,22 @@ class TmpfsOptions(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, o
     options: tuple[tuple[str, ...], ...] = ()
 
 
+class DriverConfig(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
+    """The driver of a volume that is to be made, and its options."""
+
+    name: str = ""
+    options: dict[str, str] = {}
+
+
+class VolumeOptions(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
+    """How a volume is made and filled, and which part of it is mounted."""
+
+    no_copy: bool = False
+    labels: dict[str, str] = {}
+    driver_config: DriverConfig = DriverConfig()
+    subpath: str = ""
+
+
 class MountBody(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
     """One `--mount`."""
 
@@ -85,7 +101,7 @@ class MountBody(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit
     consistency: str = ""
     bind_options: BindOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
-    volume_options: dict[str, Any] | None = None
+    volume_options: VolumeOptions | None = None
     image_options: dict[str, Any] | None = None
     cluster_options: dict[str, Any] | None = None
 

@@ -1,20 +1,34 @@
-"""JSON of the image endpoints, and the image list's filters."""
+"""JSON of the image endpoints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from supervisor.docker.create import ImageConfigLike
 from supervisor.docker.decode import convert, decode_object
-from supervisor.docker.filters import Filters, flag
+from supervisor.docker.image_filters import Names
 from supervisor.errors import InvalidArgument
+from supervisor.oci import platform
 from supervisor.oci.config import unix_seconds
+from supervisor.oci.platform import Platform
 
-_FILTERS = frozenset({"dangling", "label", "reference"})
+UNKNOWN = -1
+"""A size or number that was not asked for."""
+
+
+class ImageConfigShown(ImageConfigLike, Protocol):
+    """What an image's config says, also what does nothing for a container."""
+
+    @property
+    def on_build(self) -> Sequence[str]: ...
+    @property
+    def shell(self) -> Sequence[str]: ...
+    @property
+    def healthcheck(self) -> dict[str, Any] | None: ...
 
 
 class ImageLike(Protocol):
@@ -25,9 +39,15 @@ class ImageLike(Protocol):
     @property
     def tags(self) -> Sequence[str]: ...
     @property
+    def repo_digests(self) -> Sequence[str]: ...
+    @property
+    def parent(self) -> str: ...
+    @property
     def created(self) -> str: ...
     @property
     def size(self) -> int: ...
+    @property
+    def layer_sizes(self) -> Sequence[int]: ...
     @property
     def layers(self) -> Sequence[object]: ...
     @property
@@ -43,13 +63,19 @@ class ImageLike(Protocol):
     @property
     def last_tagged(self) -> str: ...
     @property
-    def config(self) -> ImageConfigLike: ...
+    def config(self) -> ImageConfigShown: ...
 
 
 class ScratchBody(msgspec.Struct, frozen=True, kw_only=True):
     """The programs of the host that go into the image; none = busybox."""
 
     binaries: tuple[str, ...] = ()
+
+
+class FolderBody(msgspec.Struct, frozen=True, kw_only=True):
+    """The folder of the host that becomes an image's only layer."""
+
+    path: str
 
 
 def decode_scratch(raw: bytes) -> ScratchBody:
@@ -61,51 +87,49 @@ def decode_scratch(raw: bytes) -> ScratchBody:
     return body
 
 
-def check_image_filters(filters: Filters) -> None:
-    """InvalidArgument for a filter that the image list does not know."""
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
+def decode_folder(raw: bytes) -> FolderBody:
+    """The body of POST /orlop/images/from that names a folder."""
+    body = convert(decode_object(raw), FolderBody)
+    if not body.path.startswith("/") or "\0" in body.path:
+        raise InvalidArgument(f"invalid value for path: {body.path!r:.200} is no absolute path")
+    return body
 
 
-def image_matches(image: ImageLike, filters: Filters) -> bool:
-    """True if the list is to show the image; checked filters only.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNumbers:
+    """What a row of the list has besides the image: containers made of it, shared bytes."""
 
-    `reference` values are patterns of a name, or of name and tag; one must fit. All labels
-    must be there.
-    """
-    dangling = flag(filters, "dangling")
-    if dangling is not None and dangling == bool(image.tags):
-        return False
-    if not all(_has_label(image.config.labels, label) for label in filters.get("label", ())):
-        return False
-    patterns = filters.get("reference", ())
-    return not patterns or any(_refers(tag, p) for tag in image.tags for p in patterns)
+    containers: int = UNKNOWN
+    shared_size: int = UNKNOWN
 
 
-def summary_json(image: ImageLike) -> dict[str, Any]:
-    """One row of `docker images`."""
+def summary_json(
+    image: ImageLike, names: Names | None = None, numbers: ImageNumbers | None = None
+) -> dict[str, Any]:
+    """One row of `docker images`, shown by `names` (None: all it has)."""
+    names = names or Names(tuple(image.tags), tuple(image.repo_digests))
+    numbers = numbers or ImageNumbers()
     return {
-        "Containers": -1,
+        "Containers": numbers.containers,
         "Created": unix_seconds(image.created),
         "Id": image.id,
         "Labels": image.config.labels or None,
-        "ParentId": "",
-        "RepoDigests": (),
-        "RepoTags": image.tags,
-        "SharedSize": -1,
+        "ParentId": image.parent,
+        "RepoDigests": names.digests,
+        "RepoTags": names.tags,
+        "SharedSize": numbers.shared_size,
         "Size": image.size,
     }
 
 
-def image_json(image: ImageLike) -> dict[str, Any]:
-    """The image with docker's field names and types."""
+def image_json(image: ImageLike, layer_folders: Sequence[str] = ()) -> dict[str, Any]:
+    """The image with docker's field names and types; `layer_folders` top-most first."""
     config = image.config
     return {
         "Id": image.id,
         "RepoTags": image.tags,
-        "RepoDigests": (),
-        "Parent": "",
+        "RepoDigests": image.repo_digests,
+        "Parent": image.parent,
         "Comment": image.comment,
         "Created": image.created,
         "DockerVersion": "",
@@ -114,7 +138,7 @@ def image_json(image: ImageLike) -> dict[str, Any]:
         "Variant": image.variant,
         "Os": image.os,
         "Size": image.size,
-        "GraphDriver": {"Name": "overlay2", "Data": None},
+        "GraphDriver": {"Name": "overlay2", "Data": _folders(layer_folders)},
         "RootFS": {"Type": "layers", "Layers": [str(layer) for layer in image.layers]},
         "Metadata": {"LastTagTime": image.last_tagged},
         "Config": {
@@ -125,18 +149,32 @@ def image_json(image: ImageLike) -> dict[str, Any]:
             "Volumes": {path: {} for path in config.volumes} or None,
             "WorkingDir": config.cwd,
             "Entrypoint": config.entrypoint or None,
-            "OnBuild": None,
+            "OnBuild": config.on_build or None,
             "Labels": config.labels or None,
             "StopSignal": config.stop_signal,
+            **({"Healthcheck": config.healthcheck} if config.healthcheck else {}),
+            **({"Shell": config.shell} if config.shell else {}),
         },
     }
 
 
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    return name in labels and (not equals or labels[name] == value)
+def _folders(folders: Sequence[str]) -> dict[str, str] | None:
+    """Docker's names for an image's folders, without those of mounts that nobody makes here."""
+    if not folders:
+        return None
+    lower = {"LowerDir": ":".join(folders[1:])} if len(folders) > 1 else {}
+    return {**lower, "UpperDir": folders[0]}
 
 
-def _refers(tag: str, pattern: str) -> bool:
-    name, colon, _ = tag.rpartition(":")
-    return fnmatchcase(tag, pattern) or (bool(colon) and fnmatchcase(name, pattern))
+class _PlatformBody(msgspec.Struct):
+    os: str = "linux"
+    architecture: str = ""
+    variant: str = ""
+
+
+def decode_platform(text: str) -> Platform | None:
+    """The query parameter `platform`: os/arch[/variant], or docker's JSON of one; None for ""."""
+    if not text.startswith("{"):
+        return platform.parse(text) if text else None
+    body = convert(decode_object(text.encode()), _PlatformBody)
+    return platform.parse("/".join(filter(None, (body.os, body.architecture, body.variant))))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from supervisor.docker.create import CreateBody, command
 from supervisor.docker.host_config import HostConfig
-from supervisor.docker.mounts import Bind, binds
 from supervisor.docker.options import network_of
 from supervisor.docker.times import rfc3339_nano
 from supervisor.docker.views import ContainerView, ExecView
+from supervisor.spec.mount_points import DRIVER, VOLUME, MountPoint
 from supervisor.spec.options import DEFAULT_SHM_SIZE
 
 RUNTIME = "orlop"
@@ -58,9 +59,9 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "Args": words[1:],
         "State": state_json(view),
         "Image": view.image_id,
-        "ResolvConfPath": "",
-        "HostnamePath": "",
-        "HostsPath": "",
+        "ResolvConfPath": _etc_path(view, "resolv.conf"),
+        "HostnamePath": _etc_path(view, "hostname"),
+        "HostsPath": _etc_path(view, "hosts"),
         "LogPath": view.log_path,
         "Name": f"/{view.name}",
         "RestartCount": view.restart_count,
@@ -72,7 +73,7 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "ExecIDs": view.exec_ids or None,
         "HostConfig": host_config_json(body.host_config, network_of(body)),
         "GraphDriver": {"Name": "overlay2", "Data": _graph(view)},
-        "Mounts": mounts_json(body.host_config),
+        "Mounts": mounts_json(view.mounts),
         "Config": config_json(body, view.hostname),
         "NetworkSettings": _network_settings(network_of(body)),
     }
@@ -110,7 +111,7 @@ def config_json(body: CreateBody, hostname: str) -> dict[str, Any]:
         "Env": body.env,
         "Cmd": body.cmd,
         "Image": body.image,
-        "Volumes": None,
+        "Volumes": body.volumes or None,
         "WorkingDir": body.working_dir,
         "Entrypoint": body.entrypoint,
         "OnBuild": None,
@@ -143,9 +144,9 @@ def host_config_json(host: HostConfig, network: str) -> dict[str, Any]:
     return value
 
 
-def mounts_json(host: HostConfig) -> list[dict[str, Any]]:
+def mounts_json(points: Iterable[MountPoint]) -> list[dict[str, Any]]:
     """The Mounts list, of inspect and of the container list."""
-    return [_mount_json(bind) for bind in binds(host)]
+    return [_mount_json(point) for point in points]
 
 
 def network_endpoints(network: str) -> dict[str, Any]:
@@ -179,15 +180,22 @@ def exec_json(view: ExecView) -> dict[str, Any]:
     }
 
 
-def _mount_json(bind: Bind) -> dict[str, Any]:
+def _mount_json(point: MountPoint) -> dict[str, Any]:
+    is_volume = point.type == VOLUME
     return {
-        "Type": "bind",
-        "Source": bind.source,
-        "Destination": bind.destination,
-        "Mode": bind.mode,
-        "RW": not bind.read_only,
-        "Propagation": bind.propagation,
+        "Type": point.type,
+        **({"Name": point.name} if is_volume else {}),
+        "Source": point.source,
+        "Destination": point.destination,
+        **({"Driver": DRIVER} if is_volume else {}),
+        "Mode": point.mode,
+        "RW": not point.read_only,
+        "Propagation": point.propagation,
     }
+
+
+def _etc_path(view: ContainerView, name: str) -> str:
+    return f"{view.etc_folder}/{name}" if view.etc_folder else ""
 
 
 def _graph(view: ContainerView) -> dict[str, str] | None:

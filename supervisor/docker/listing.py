@@ -8,7 +8,6 @@ from typing import Any
 from supervisor.docker.create import command
 from supervisor.docker.filters import Filters
 from supervisor.docker.inspect import mounts_json, network_endpoints
-from supervisor.docker.mounts import binds
 from supervisor.docker.options import network_of
 from supervisor.docker.views import ContainerView
 from supervisor.lifecycle import filters as lifecycle_filters
@@ -39,7 +38,6 @@ def select(
 
 def filter_summary(view: ContainerView) -> ContainerSummary:
     """What filters look at."""
-    mounted = binds(view.body.host_config)
     return ContainerSummary(
         id=view.id,
         name=view.name,
@@ -50,7 +48,9 @@ def filter_summary(view: ContainerView) -> ContainerSummary:
         started=bool(view.started_ns),
         image=view.image,
         image_id=view.image_id,
-        volumes=frozenset(path for b in mounted for path in (b.source, b.destination)),
+        volumes=frozenset(
+            text for p in view.mounts for text in (p.name, p.source, p.destination) if text
+        ),
         networks=frozenset({network_of(view.body)}),
         exposed=frozenset(view.body.exposed_ports),
     )
@@ -72,7 +72,7 @@ def summary_json(view: ContainerView, now_ns: int) -> dict[str, Any]:
         "Status": status_text(view, now_ns),
         "HostConfig": {"NetworkMode": network},
         "NetworkSettings": {"Networks": network_endpoints(network)},
-        "Mounts": mounts_json(view.body.host_config),
+        "Mounts": mounts_json(view.mounts),
     }
 
 

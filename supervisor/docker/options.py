@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from supervisor.docker.create import CreateBody, command
 from supervisor.docker.host_config import HostConfig, LogConfig, Ulimit
-from supervisor.docker.mounts import binds, tmpfs_mounts
+from supervisor.docker.mounts import mount_points, tmpfs_mounts
 from supervisor.docker.resources import DeviceLookup, resources
 from supervisor.docker.unsupported import refuse_unsupported
 from supervisor.errors import InvalidArgument
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
+from supervisor.spec import etc_files
+from supervisor.spec.mount_points import BIND, MountPoint, bind_mount
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.security import is_seccomp_value, split_word
 from supervisor.spec.signals import parse_signal
 from supervisor.spec.types import Device, DeviceRule, Rlimit
 from supervisor.spec.units import parse_size
@@ -28,9 +31,13 @@ ULIMITS = frozenset(
 MAX_HOSTNAME = 64  # __NEW_UTS_LEN
 
 
-def container_options(body: CreateBody, look_up: DeviceLookup) -> ContainerOptions:
+def container_options(
+    body: CreateBody, look_up: DeviceLookup, points: Sequence[MountPoint] | None = None
+) -> ContainerOptions:
     """What `body` (from `create.merge_image`) asks for; `look_up` reads the host's devices.
 
+    `points` are its mount points where they are known already. Volumes among them are not in
+    the `binds` of the result: where they are is not said here.
     InvalidArgument names the first field that cannot be: unsupported, malformed, or in
     conflict with another.
     """
@@ -45,6 +52,7 @@ def container_options(body: CreateBody, look_up: DeviceLookup) -> ContainerOptio
     no_new_privileges, security = _security(host.security_opt)
     devices, rules = _devices(host, look_up)
     rows, columns = host.console_size
+    points = mount_points(body) if points is None else points
     return ContainerOptions(
         args=command(body),
         env=body.env,
@@ -67,12 +75,16 @@ def container_options(body: CreateBody, look_up: DeviceLookup) -> ContainerOptio
         restart_max_retries=policy.max,
         log_max_size=log_size,
         log_max_files=log_files,
-        binds=tuple(bind.mount() for bind in binds(host)),
-        tmpfs=tmpfs_mounts(host),
+        binds=tuple(bind_mount(point) for point in points if point.type == BIND),
+        tmpfs=tmpfs_mounts(host, points),
         read_only=host.readonly_rootfs,
         shm_size=host.shm_size,
         masked_paths=host.masked_paths,
         readonly_paths=host.readonly_paths,
+        dns=host.dns,
+        dns_search=host.dns_search,
+        dns_options=host.dns_options,
+        extra_hosts=host.extra_hosts,
         resources=resources(host, look_up),
         ulimits=_ulimits(host.ulimits),
         sysctls=host.sysctls,
@@ -96,6 +108,11 @@ def container_options(body: CreateBody, look_up: DeviceLookup) -> ContainerOptio
 def network_of(body: CreateBody) -> str:
     """The network that a container really gets: "host", else "none" (loopback only)."""
     return "host" if body.host_config.network_mode == "host" else "none"
+
+
+def host_gateway(body: CreateBody) -> str:
+    """The address of the host as the container reaches it; "" where it cannot."""
+    return "127.0.0.1" if network_of(body) == "host" else ""
 
 
 def policy_of(host: HostConfig) -> RestartPolicy:
@@ -128,6 +145,9 @@ def _check_texts(body: CreateBody) -> None:
         raise InvalidArgument("conflicting options: hostname and the UTS mode")
     if body.stop_signal:
         parse_signal(body.stop_signal)
+    etc_files.check_resolver(host.dns, host.dns_search, host.dns_options)
+    for extra in host.extra_hosts:
+        etc_files.parse_extra_host(extra, host_gateway(body))
 
 
 def _check_numbers(host: HostConfig) -> None:
@@ -173,21 +193,20 @@ def _security(opts: Iterable[str]) -> tuple[bool, tuple[str, ...]]:
     no_new_privileges = False
     rest = []
     for opt in opts:
-        name, mark, value = opt.replace("=", ":", 1).partition(":")
+        name, mark, value = split_word(opt)
         if name == "no-new-privileges":
             if mark and value not in ("true", "false"):
                 raise InvalidArgument(f"invalid security option {opt!r:.200}: give true or false")
             no_new_privileges = value != "false"
-        elif (name, value) in (
-            ("seccomp", "unconfined"),
-            ("apparmor", "unconfined"),
-            ("label", "disable"),
+        elif (name, value) in (("apparmor", "unconfined"), ("label", "disable")) or (
+            name == "seccomp" and mark and is_seccomp_value(value)
         ):
             rest.append(f"{name}={value}")
         else:
             raise InvalidArgument(
                 f"security option {opt!r:.200} is not supported: give no-new-privileges, "
-                "seccomp=unconfined, apparmor=unconfined or label=disable"
+                "seccomp=unconfined, seccomp=builtin, seccomp={…} (a profile as JSON), "
+                "apparmor=unconfined or label=disable"
             )
     return no_new_privileges, tuple(rest)
 

@@ -48,6 +48,11 @@ ROUTES: dict[str, str] = {
     "POST /containers/*/resize": "ContainerResize",
     "POST /containers/*/attach": "ContainerAttach",
     "POST /containers/*/exec": "ContainerExec",
+    "HEAD /containers/*/archive": "ContainerArchiveInfo",
+    "GET /containers/*/archive": "ContainerArchive",
+    "PUT /containers/*/archive": "PutContainerArchive",
+    "GET /containers/*/export": "ContainerExport",
+    "GET /containers/*/changes": "ContainerChanges",
     "DELETE /containers/*": "ContainerDelete",
     "POST /exec/*/start": "ExecStart",
     "POST /exec/*/resize": "ExecResize",
@@ -56,8 +61,29 @@ ROUTES: dict[str, str] = {
     "GET /images/*/json": "ImageInspect",
     "DELETE /images/*": "ImageDelete",
     "POST /images/create": "ImageCreate",
+    "GET /images/*/history": "ImageHistory",
+    "POST /images/*/tag": "ImageTag",
+    "GET /images/*/get": "ImageGet",
+    "GET /images/get": "ImageGetAll",
+    "POST /images/load": "ImageLoad",
+    "POST /images/prune": "ImagePrune",
+    "POST /commit": "ImageCommit",
+    "GET /system/df": "SystemDataUsage",
+    "POST /images/*/push": "ImagePush",
+    "GET /images/search": "ImageSearch",
+    "GET /distribution/*/json": "DistributionInspect",
+    "POST /auth": "SystemAuth",
     "POST /orlop/images/scratch": "OrlopImageScratch",
+    "POST /orlop/images/from": "OrlopImageFrom",
+    "GET /volumes": "VolumeList",
+    "POST /volumes/create": "VolumeCreate",
+    "GET /volumes/*": "VolumeInspect",
+    "DELETE /volumes/*": "VolumeDelete",
+    "POST /volumes/prune": "VolumePrune",
     "GET /orlop/doctor": "OrlopDoctor",
+    "GET /orlop/layers": "OrlopLayers",
+    "GET /orlop/whence": "OrlopWhence",
+    "GET /orlop/explain": "OrlopExplain",
 }
 
 NEWEST: Version = (int(API_VERSION.split(".")[0]), int(API_VERSION.split(".")[1]))
@@ -75,18 +101,12 @@ _ABSENT = {
     "build": _BUILD,
     "session": _BUILD,
     "grpc": _BUILD,
-    "commit": "committing containers to images is not supported",
     "networks": "networks are not supported: a container has its loopback, or the host's network",
-    "volumes": "volumes are not supported: bind a folder of the host",
+    "volumes": "this volume operation is not supported",
     "plugins": "plugins are not supported",
-    "auth": "registries are not supported: images come from `orlop image scratch`",
-    "distribution": "registries are not supported: images come from `orlop image scratch`",
-    "system": "system/df is not supported",
     "images": "this image operation is not supported: images come from `orlop image scratch`",
 }
-_ABSENT_ACTIONS = frozenset(
-    {"stats", "changes", "export", "archive", "copy", "prune", "checkpoints", "attach/ws"}
-)
+_ABSENT_ACTIONS = frozenset({"stats", "copy", "prune", "checkpoints", "attach/ws"})
 
 
 def route(method: str, path: str) -> Match:
@@ -107,7 +127,7 @@ def route(method: str, path: str) -> Match:
     if literal is not None:
         return Match(literal, version, "")
     if len(parts) >= 2:
-        if parts[0] == "images":
+        if parts[0] in ("images", "distribution"):
             parts = _image_parts(method, parts)
         shape = "/".join(["*", *parts[2:]])
         operation = ROUTES.get(f"{method} /{parts[0]}/{shape}")
@@ -151,8 +171,8 @@ def _is_number(text: str) -> bool:
 
 def _image_parts(method: str, parts: list[str]) -> list[str]:
     if method != "DELETE" and len(parts) > 2 and parts[-1] in _IMAGE_ACTIONS:
-        return ["images", "/".join(parts[1:-1]), parts[-1]]
-    return ["images", "/".join(parts[1:])]
+        return [parts[0], "/".join(parts[1:-1]), parts[-1]]
+    return [parts[0], "/".join(parts[1:])]
 
 
 def _absent(parts: list[str], method: str) -> OrlopError:
@@ -168,8 +188,6 @@ def _absent(parts: list[str], method: str) -> OrlopError:
         name = unquote(parts[1])
         if first == "networks":
             return NotFound(f"network {name} not found")
-        if first == "volumes":
-            return NotFound(f"get {name}: no such volume")
         if first == "plugins" and parts[-1] == "json":
             return NotFound(f'plugin "{name}" not found')
     if first in _ABSENT:

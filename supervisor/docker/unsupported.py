@@ -40,11 +40,6 @@ _HOST = {
     "port_bindings": ("PortBindings (--publish)", _NO_NETWORKS),
     "publish_all_ports": ("PublishAllPorts (--publish-all)", _NO_NETWORKS),
     "links": ("Links (--link)", _NO_NETWORKS),
-    "dns": ("Dns (--dns)", _NO_NETWORKS),
-    "dns_options": ("DnsOptions (--dns-option)", _NO_NETWORKS),
-    "dns_search": ("DnsSearch (--dns-search)", _NO_NETWORKS),
-    "extra_hosts": ("ExtraHosts (--add-host)", "bind-mount a file over /etc/hosts instead"),
-    "volumes_from": ("VolumesFrom (--volumes-from)", "name the folders with --volume"),
     "cgroup": ("Cgroup", "a container has a cgroup of its own"),
     "storage_opt": ("StorageOpt (--storage-opt)", "the writable layer has no quota"),
 }
@@ -83,11 +78,6 @@ def refuse_unsupported(body: CreateBody) -> None:
         raise InvalidArgument("Healthcheck (--health-cmd) is not supported: run checks by exec")
     if body.mac_address:
         raise InvalidArgument(f"MacAddress (--mac-address) is not supported: {_NO_NETWORKS}")
-    for path in body.volumes:
-        raise InvalidArgument(
-            f"Volumes: the anonymous volume {path!r:.200} is not supported: "
-            "bind a folder of the host (--volume /host:/there) or use --tmpfs"
-        )
     _refuse_endpoints(body.networking_config.endpoints_config)
 
 

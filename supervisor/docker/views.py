@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from supervisor.docker.create import CreateBody
 from supervisor.docker.exec import ExecBody
+from supervisor.spec.mount_points import MountPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,8 @@ class ContainerView:
     log_path    "" where it has no log
     lower_dirs  the layers, top-most first; `upper_dir`, `work_dir` the writable layer
     exec_ids    of exec sessions that run
+    mounts      binds, volumes and tmpfs, but for those of --tmpfs
+    etc_folder  where /etc/hosts and its like are on the host, "" until they were made
     """
 
     id: str
@@ -48,6 +51,8 @@ class ContainerView:
     upper_dir: str = ""
     work_dir: str = ""
     exec_ids: tuple[str, ...] = ()
+    mounts: tuple[MountPoint, ...] = ()
+    etc_folder: str = ""
 
     @property
     def running(self) -> bool:
@@ -110,6 +115,8 @@ class HostInfo:
     limits           which limits the host can enforce, of LIMITS
     driver_status    rows about the storage driver
     security_options docker's "name=…" words
+    insecure_…       registries that may do without TLS, and networks of them
+    registry_mirrors of docker.io
     """
 
     id: str
@@ -136,6 +143,8 @@ class HostInfo:
     fds: int = 0
     tasks: int = 0
     event_listeners: int = 0
+    insecure_registries: tuple[str, ...] = ()
+    registry_mirrors: tuple[str, ...] = ()
 
 
 LIMITS = frozenset(

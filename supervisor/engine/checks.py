@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from supervisor.engine import system_calls
 from supervisor.engine.record import Record
 from supervisor.errors import InvalidArgument
 from supervisor.kernel.cgroups import Group
 from supervisor.spec.build import build_spec
 from supervisor.spec.cgroup import order_for_update
 from supervisor.spec.limits import missing, validate
+from supervisor.spec.mount_points import BIND, MountPoint
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, Log, Overlay, Resources
 
@@ -26,13 +29,13 @@ def check_resources(resources: Resources) -> None:
     validate(resources, cpus=f"0-{last}")
 
 
-def check_binds(options: ContainerOptions) -> None:
-    """InvalidArgument for a bind source that does not exist (never made silently)."""
-    for bind in options.binds:
-        if not os.path.lexists(bind.source):
+def check_binds(points: Iterable[MountPoint]) -> None:
+    """InvalidArgument for a bind source that does not exist and is not to be made at the start."""
+    for point in points:
+        if point.type == BIND and not point.make_source and not os.path.lexists(point.source):
             raise InvalidArgument(
                 f'invalid mount config for type "bind": bind source path does not exist: '
-                f"{bind.source}"
+                f"{point.source}"
             )
 
 
@@ -65,6 +68,7 @@ def warnings(host: Host, options: ContainerOptions) -> list[str]:
             options.resources, host.hierarchy.controllers, unified=host.layout.kind == "unified"
         )
     )
+    found += system_calls.warnings(host.facts, options)
     for limit in options.ulimits:
         hard = resource.getrlimit(getattr(resource, limit.type))[1]
         if not host.can_raise_limits and _above(limit.hard, hard):

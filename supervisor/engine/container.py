@@ -18,6 +18,7 @@ import trio
 from supervisor.engine.host import Host
 from supervisor.engine.record import Record
 from supervisor.engine.task import Task
+from supervisor.engine.tree_use import TreeUse
 from supervisor.errors import NotFound, OrlopError
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.machine import Phase, State
@@ -44,6 +45,7 @@ class Container:
         self.nursery = nursery
         self.task: Task | None = None
         self.forgotten = trio.Event()
+        self.tree = TreeUse(lambda: self.record.name)
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run
         self.last_exit = record.state.exit
@@ -117,6 +119,7 @@ class Container:
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+        self.tree.changed()
 
     # --- effects ------------------------------------------------------------------------
 
@@ -187,12 +190,14 @@ class Container:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""
         await self._run_over.wait()
         self._run_over = trio.Event()
+        await self.tree.begin_run()
         task = Task(self, run)
         await self._see_through(task, task.live)
 
     async def adopt(self, task: Task) -> None:
         """Take over a run that a previous supervisor started, and see it to its end."""
         self._run_over = trio.Event()
+        await self.tree.begin_run()
         await self._see_through(task, task.follow)
 
     async def _see_through(self, task: Task, life: Callable[[], Awaitable[None]]) -> None:
@@ -205,6 +210,7 @@ class Container:
             task.give_up()
         finally:
             self.task = None
+            self.tree.end_run()
             self._run_over.set()
 
     async def _kill(self) -> None:
@@ -225,8 +231,10 @@ class Container:
 
     async def _clean_up(self) -> None:
         await self._run_over.wait()
+        await self.tree.close()
         self.drop_early_clients()
         try:
+            await self.host.let_go_volumes(self.record)
             await self.host.remove_resources(self.record)
         except (OSError, OrlopError) as error:
             self.post(m.CleanFailed(str(error)))

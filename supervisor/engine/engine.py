@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,24 +22,45 @@ import msgspec
 import trio
 
 from supervisor.docker.create import CreateBody, merge_image
+from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
+from supervisor.docker.mounts import inherit, mount_points, volumes_from
 from supervisor.docker.options import container_options
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody, apply_update
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
-from supervisor.engine import checks, device_nodes, host_info, processes, recovery, view
+from supervisor.engine import (
+    checks,
+    device_nodes,
+    disk_usage,
+    host_info,
+    processes,
+    recovery,
+    view,
+)
+from supervisor.engine.archives import Archives
 from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
+from supervisor.engine.explain import Explaining
 from supervisor.engine.host import Host
+from supervisor.engine.image_service import ImageService
 from supervisor.engine.logs import read_log
 from supervisor.engine.record import Record
+from supervisor.engine.volume_runs import VolumeRuns
+from supervisor.engine.volume_taking import Taking, fill, taking
+from supervisor.engine.volumes import Volumes
 from supervisor.engine.waiter import Waiter
 from supervisor.errors import Conflict, InvalidArgument, NotFound
 from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
+from supervisor.oci.platform import of_machine
+from supervisor.oci.reference import Reference
+from supervisor.registry.config import RegistryConfig
+from supervisor.registry.service import Registries
+from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
 from supervisor.store.images import Image, ImageStore
@@ -62,17 +83,28 @@ class Engine:
         self.containers: dict[str, Container] = {}
         self.names: dict[str, str] = {}
         self.execs = ExecSessions(self)
+        self.volumes = Volumes(host, self.containers.values)
+        self.archives = Archives(self)
+        self.registries = Registries(
+            images, RegistryConfig(), of_machine(os.uname().machine), self._image_moved
+        )
+        self.explaining = Explaining(self)
+        self.image_service = ImageService(self)
         self._nursery: trio.Nursery | None = None
         self._rng = random.SystemRandom()
         host.forget = self._forget
         host.exec_exited = self.execs.exited
         host.run_ended = self.execs.container_ended
+        runs = VolumeRuns(self.volumes)
+        host.prepare_run, host.tell_volumes = runs.prepare, runs.tell
+        host.let_go_volumes = self.volumes.let_go
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Recover what is on disk, then serve until cancelled; started once recovery is done."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             await self.host.run(nursery)
+            await self.volumes.load()
             await recovery.recover(self)
             task_status.started()
             await trio.sleep_forever()
@@ -95,6 +127,10 @@ class Engine:
         newest = sorted(self.containers.values(), key=lambda c: -c.record.created_ns)
         return [view.container_view(self, c) for c in newest]
 
+    def _image_moved(self, action: str, image: Image, ref: Reference) -> None:
+        attributes = {**image.config.labels, "name": ref.familiar_name}
+        self.host.bus.publish("image", action, ref.familiar, attributes)
+
     # --- creating -----------------------------------------------------------------------
 
     async def create(self, body: CreateBody, name: str | None) -> tuple[str, builtins.list[str]]:
@@ -109,8 +145,9 @@ class Engine:
         self, body: CreateBody, name: str | None, image: Image | None
     ) -> tuple[str, builtins.list[str]]:
         merged = merge_image(body, image.config if image else None)
-        options = self._options(merged)
-        checks.check_binds(options)
+        points = mount_points(merged, self._inherited(merged))
+        options = self._options(merged, points)
+        checks.check_binds(points)
         lowers = self._lowers(image, body)
         policy = _policy(options)
         container_id = self._new_id()
@@ -127,24 +164,43 @@ class Engine:
             state=m.State(auto_remove=options.auto_remove, policy=policy),
         )
         try:
-            checks.try_spec(self.host, record)
-            # The record first: a crash in between leaves a row that start-up can clean after.
-            saved = self.host.save(record)
-            self.host.make_folders(record)
-            await saved.wait()
+            async with taking(self.volumes, points) as taken:
+                record.mounts = taken.points
+                record.options = replace(options, binds=(*options.binds, *taken.mounts))
+                await self._store(record, taken)
+                self.add(record)
         except BaseException:
             self.names.pop(record.name, None)
+            raise
+        self.host.emit(record, "create", {})
+        return container_id, checks.warnings(self.host, options)
+
+    async def _store(self, record: Record, taken: Taking) -> None:
+        """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
+        try:
+            checks.try_spec(self.host, record)
+            # The record first: a crash in between leaves a row that start-up can clean after.
+            saved = self.host.save(record, taken.rows)
+            self.host.make_folders(record)
+            await saved.wait()
+            await fill(self.volumes, taken, record.lowers)
+        except BaseException:
             with trio.CancelScope(shield=True):
                 await self.host.delete(record).wait()
                 await self.host.remove_resources(record)
             raise
-        self.add(record)
-        self.host.emit(record, "create", {})
-        return container_id, checks.warnings(self.host, options)
 
-    def _options(self, merged: CreateBody) -> ContainerOptions:
+    def _inherited(self, merged: CreateBody) -> builtins.list[MountPoint]:
+        """The mount points of the containers that --volumes-from names."""
+        return [
+            point
+            for ref, access in volumes_from(merged.host_config)
+            for point in inherit(self.find(ref).record.mounts, access)
+        ]
+
+    def _options(self, merged: CreateBody, points: Sequence[MountPoint]) -> ContainerOptions:
         """The options of a merged request, checked against this host."""
-        options = container_options(merged, device_nodes.look_up)
+        options = container_options(merged, device_nodes.look_up, points)
         asked = merged.host_config.log_config.config
         if "max-size" not in asked:
             options = replace(options, log_max_size=self.host.log_max_size)
@@ -292,6 +348,9 @@ class Engine:
         if link:
             raise InvalidArgument("links between containers are not supported")
         container = self.find(ref)
+        if volumes != container.record.take_volumes:  # saved when the removal is decided
+            container.record.take_volumes = volumes
+            container.record.changed()
         await container.ask(m.RemoveRequested(force))
         await container.until(lambda s: s.phase is m.Phase.DEAD)
         if not container.forgotten.is_set():
@@ -322,7 +381,12 @@ class Engine:
         merged = msgspec.structs.replace(
             record.body, host_config=apply_update(record.body.host_config, body)
         )
-        options = self._options(merged)
+        # Its mounts stay as they were made.
+        options = replace(
+            self._options(merged, record.mounts),
+            binds=record.options.binds,
+            tmpfs=record.options.tmpfs,
+        )
         policy = _policy(options)
         if policy.name != "no" and options.auto_remove:
             raise Conflict(
@@ -426,6 +490,10 @@ class Engine:
     def info(self) -> HostInfo:
         """The host and this agent."""
         return host_info.host_info(self)
+
+    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
+        """How much room "image", "container", "volume" take."""
+        return await disk_usage.disk_usage(self, objects)
 
     def features(self) -> tuple[Feature, ...]:
         """What the host can do, probed now."""

@@ -15,7 +15,12 @@ from supervisor.engine.container import Container
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec import users
-from supervisor.spec.build import environment, process_capabilities, working_directory
+from supervisor.spec.build import (
+    environment,
+    process_capabilities,
+    process_filter,
+    working_directory,
+)
 from supervisor.spec.codec import to_json
 from supervisor.spec.types import Process
 from supervisor.wire import detach
@@ -130,6 +135,7 @@ class ExecSessions:
         rows, columns = size if any(size) else body.console_size
         options = session.container.record.options
         facts = self._engine.host.facts
+        system_calls = process_filter(options, facts)  # a privileged session's, too, as docker's
         if body.privileged:
             options = replace(options, privileged=True)
         hostname = next(
@@ -148,6 +154,7 @@ class ExecSessions:
             capabilities=process_capabilities(options, facts),
             rlimits=options.ulimits,
             no_new_privileges=options.no_new_privileges,
+            seccomp=system_calls,
             oom_score_adj=options.oom_score_adj,
         )
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
-from supervisor.engine import device_nodes
+from supervisor.engine import device_nodes, etc_files, system_calls
 from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.record import Record
+from supervisor.engine.stubs import make_stubs
 from supervisor.engine.watcher import Watcher
 from supervisor.engine.zygote import Zygote
 from supervisor.errors import KernelError
@@ -21,7 +22,7 @@ from supervisor.kernel import bpf, capabilities
 from supervisor.kernel.cgroups import Group, Hierarchy, Layout
 from supervisor.spec import cgroup as cgroup_values
 from supervisor.spec import devices
-from supervisor.spec.build import HostFacts, build_spec, device_rules
+from supervisor.spec.build import HostFacts, build_spec, device_rules, effective_hostname
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
@@ -57,10 +58,16 @@ class Host:
             hostname=os.uname().nodename,
             devices=device_nodes.of_host(),
             masked_paths=thermal_paths(),
+            filters=system_calls.machine_to_filter(),
         )
+        if self.facts.filters is None:
+            log.warning("%s", system_calls.UNFILTERED)
         self.forget: Callable[[Container], None] = lambda _container: None
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
         self.run_ended: Callable[[str], None] = lambda _container: None
+        self.prepare_run: Callable[[Container], None] = lambda _container: None
+        self.tell_volumes: Callable[[Record, str], None] = lambda _record, _action: None
+        self.let_go_volumes: Callable[[Record], Awaitable[None]] = _nothing
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
@@ -71,9 +78,12 @@ class Host:
 
     # --- records ------------------------------------------------------------------------
 
-    def save(self, record: Record) -> Ticket:
-        """Queue the record for the database; the ticket's `wait` returns when it is durable."""
-        return self.database.submit([Put(KIND, record.id, record.encode())])
+    def save(self, record: Record, others: Sequence[Put] = ()) -> Ticket:
+        """Queue the record for the database; the ticket's `wait` returns when it is durable.
+
+        `others` are written in the same transaction.
+        """
+        return self.database.submit([Put(KIND, record.id, record.encode()), *others])
 
     def delete(self, record: Record) -> Ticket:
         """Queue the record's deletion."""
@@ -98,6 +108,7 @@ class Host:
                 like = Path(record.lowers[0]).stat()
                 upper.chmod(like.st_mode & 0o7777)
                 os.chown(upper, like.st_uid, like.st_gid)
+                make_stubs(upper, record.lowers, record.stubs)
         except BaseException:
             discard(bundle, self.root.trash)
             raise
@@ -145,8 +156,20 @@ class Host:
             max_files=options.log_max_files,
         )
         return build_spec(
-            options, id=record.id, run=run, root=root, cgroup=paths, log=output, host=self.facts
+            options,
+            id=record.id,
+            run=run,
+            root=root,
+            cgroup=paths,
+            log=output,
+            host=self.facts,
+            provided=etc_files.mounts(bundle, record),
         )
+
+    def write_etc(self, record: Record) -> None:
+        """Write what a new run finds at /etc/hosts and its like."""
+        hostname = effective_hostname(record.options, record.id, self.facts)
+        etc_files.write(self.root.bundle(record.id), record, hostname)
 
     def limit(self, group: Group, options: ContainerOptions) -> None:
         """Write the limits and the device rules of a new cgroup."""
@@ -184,6 +207,7 @@ class Host:
         if action == "oom":
             attributes |= self._ooms.pop(record.id, {})
             attributes["oomKills"] = str(record.state.oom_kills)
+        self.tell_volumes(record, action)
         common = {**record.body.labels, "image": record.image_ref, "name": record.name}
         self.bus.publish(KIND, action, record.id, {**common, **attributes})
         if action == "die":
@@ -213,6 +237,10 @@ class Host:
         for program in self._programs.values():
             os.close(program)
         self._programs.clear()
+
+
+async def _nothing(_record: Record) -> None:
+    """What an engine without volumes does for a container's volumes."""
 
 
 async def _call_later(seconds: float, callback: Callable[[], None]) -> None:

@@ -11,7 +11,9 @@ import trio
 
 from supervisor import __version__
 from supervisor.docker.views import HostInfo
+from supervisor.engine.system_calls import UNFILTERED, security_options
 from supervisor.lifecycle.state import docker_status
+from supervisor.oci.reference import DEFAULT_DOMAIN
 
 if TYPE_CHECKING:
     from supervisor.engine.engine import Engine
@@ -35,6 +37,7 @@ def host_info(engine: Engine) -> HostInfo:
     if "memory" in host.layout.v1:
         limits.add("oom_kill_disable")
     total = len(engine.containers)
+    rules = engine.registries.config.rules
     return HostInfo(
         id=engine.engine_id,
         name=uname.nodename,
@@ -54,10 +57,13 @@ def host_info(engine: Engine) -> HostInfo:
         cgroup_version="2" if host.layout.kind == "unified" else "1",
         limits=frozenset(limits),
         driver_status=(("Cgroup Layout", host.layout.kind),),
-        security_options=("name=cgroupns",),
+        security_options=security_options(host.facts),
+        warnings=() if host.facts.filters else (UNFILTERED,),
         fds=len(list(Path("/proc/self/fd").iterdir())),
         tasks=trio.lowlevel.current_statistics().tasks_living,
         event_listeners=host.bus.listeners,
+        insecure_registries=rules.insecure,
+        registry_mirrors=rules.mirrors.get(DEFAULT_DOMAIN, ()),
     )
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
 from supervisor.docker.create import CreateBody
-from supervisor.errors import ProtocolError
+from supervisor.docker.mounts import mount_points
+from supervisor.errors import InvalidArgument, ProtocolError
 from supervisor.lifecycle.machine import State
+from supervisor.spec import etc_files
 from supervisor.spec.codec import from_json, to_json
+from supervisor.spec.mount_points import VOLUME, MountPoint, volume_names
 from supervisor.spec.options import ContainerOptions
 
 VERSION = 1
+# Folders that init mounts on in every container, whatever the image has there.
+_OWN_MOUNTS = ("/dev", "/proc", "/sys")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -22,7 +28,8 @@ class Record:
     what it means.
 
     `lowers` are the root's lower folders, top-most first; `rootfs_writable` runs on
-    `lowers[0]` itself.
+    `lowers[0]` itself. `mounts` are its binds, volumes and tmpfs as people see them, every
+    volume with its name; `take_volumes`: the anonymous ones go when it is removed.
     """
 
     id: str
@@ -35,7 +42,29 @@ class Record:
     body: CreateBody
     options: ContainerOptions
     state: State
+    mounts: tuple[MountPoint, ...] = ()
+    take_volumes: bool = False
     _fixed: bytes = b""
+
+    @property
+    def volumes(self) -> frozenset[str]:
+        """The names of its volumes."""
+        return volume_names(self.mounts)
+
+    @property
+    def anonymous_volumes(self) -> tuple[str, ...]:
+        """Those of them that were made for a container and got no name from anybody."""
+        return tuple(p.name for p in self.mounts if p.type == VOLUME and p.anonymous)
+
+    @property
+    def stubs(self) -> tuple[str, ...]:
+        """Paths that are in the writable layer only for something to be mounted on.
+
+        What is there is no change that the container made; mount points that were asked
+        for do not count.
+        """
+        asked = {*(point.destination for point in self.mounts), *self.options.tmpfs}
+        return tuple(path for path in (*_OWN_MOUNTS, *etc_files.PATHS) if path not in asked)
 
     def encode(self) -> bytes:
         """The record as one JSON document."""
@@ -62,6 +91,8 @@ class Record:
                 "rootfs_writable": self.rootfs_writable,
                 "body": msgspec.to_builtins(self.body),
                 "options": to_json(self.options),
+                "mounts": to_json(self.mounts),
+                "take_volumes": self.take_volumes,
             },
             separators=(",", ":"),
         ).encode()
@@ -74,6 +105,7 @@ def decode(document: bytes) -> Record:
         data = whole["fixed"]
         if data["version"] != VERSION:
             raise ProtocolError(f"container record of version {data['version']}, not {VERSION}")
+        body = msgspec.convert(data["body"], CreateBody)
         return Record(
             id=data["id"],
             name=data["name"],
@@ -82,9 +114,17 @@ def decode(document: bytes) -> Record:
             image_ref=data["image_ref"],
             lowers=tuple(data["lowers"]),
             rootfs_writable=data["rootfs_writable"],
-            body=msgspec.convert(data["body"], CreateBody),
+            body=body,
             options=from_json(ContainerOptions, data["options"]),
             state=from_json(State, whole["state"]),
+            mounts=_mounts(data, body),
+            take_volumes=data.get("take_volumes", False),
         )
-    except (ValueError, KeyError, TypeError, msgspec.ValidationError) as error:
+    except (ValueError, KeyError, TypeError, InvalidArgument) as error:
         raise ProtocolError(f"container record: {error!r}") from None
+
+
+def _mounts(data: dict[str, Any], body: CreateBody) -> tuple[MountPoint, ...]:
+    if "mounts" not in data:  # from before there were volumes: binds and tmpfs, as asked for
+        return mount_points(body)
+    return tuple(from_json(MountPoint, item) for item in data["mounts"])

@@ -64,6 +64,7 @@ class Task:
     async def live(self) -> None:
         """Start the run and see it to its end; never raises for a run that fails."""
         try:
+            self.host.prepare_run(self.container)
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
@@ -178,6 +179,7 @@ class Task:
     async def _write_bundle(self) -> None:
         paths = self.host.hierarchy.open(self.container.id).paths
         spec = self.host.spec(self.container, self.run, paths)
+        self.host.write_etc(self.container.record)
         bundle = self.host.bundle(self.container)
         path = bundle / CONFIG_NAME
         # Not durable: it is written anew for each run, and a shim reads it at once.
@@ -253,7 +255,9 @@ class Task:
             self._oom(record.oom_kills - seen, record.memory_limit, record.memory_peak)
         if record.error is not None:
             error = InitError.from_json(record.error)
-            self._report_start_failure(self._start_error or error, error.message)
+            # A shim that failed before it was asked to start has only that to answer.
+            known = self._start_error if isinstance(self._start_error, InitError) else error
+            self._report_start_failure(known, error.message)
         else:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)

@@ -41,4 +41,6 @@ def container_view(engine: Engine, container: Container) -> ContainerView:
         upper_dir="" if writable else os.fspath(bundle / "upper"),
         work_dir="" if writable else os.fspath(bundle / "work"),
         exec_ids=engine.execs.of(record.id),
+        mounts=record.mounts,
+        etc_folder=os.fspath(bundle) if state.run else "",
     )

@@ -23,6 +23,9 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20
 
+RENAME_NOREPLACE = 0x1
+RENAME_EXCHANGE = 0x2
+
 PROC_SUPER_MAGIC = 0x9FA0
 
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -33,6 +36,7 @@ _MAX_LINKS = 40  # as the kernel (MAXSYMLINKS, path_resolution(7))
 
 _openat2 = syscall_prototype(c_int, c_char_p, c_char_p, c_size_t)
 _mkdirat = prototype("mkdirat", c_int, c_char_p, c_uint)
+_renameat2 = prototype("renameat2", c_int, c_char_p, c_int, c_char_p, c_uint)
 
 
 def openat2(dirfd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 0) -> int:
@@ -51,6 +55,17 @@ def openat2(dirfd: int, path: str, flags: int, *, mode: int = 0, resolve: int = 
             if error.errno not in (errno.EAGAIN, errno.EINTR):
                 raise
     raise KernelError("openat2", path, errno.EAGAIN)
+
+
+def open_beneath(folder_fd: int, path: str, flags: int) -> int:
+    """Open a relative `path`; EXDEV if it, or a link on its way, leads out of the folder."""
+    return openat2(folder_fd, path, flags, resolve=RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+
+
+def renameat2(from_fd: int, name: str, to_fd: int, new_name: str, flags: int) -> None:
+    """Rename between folders; EEXIST with RENAME_NOREPLACE if something is there."""
+    old, new = encode(name, "renameat2"), encode(new_name, "renameat2")
+    check(_renameat2(from_fd, old, to_fd, new, flags), "renameat2", new_name)
 
 
 def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
@@ -86,15 +101,27 @@ def make_file_in_root(root_fd: int, path: str, mode: int = 0o644) -> int:
     When it is missing an empty file is made, and its folders (0755), as `make_dirs_in_root`
     does. Raises KernelError EISDIR if a folder is there.
     """
-    with _Walk(root_fd, path, 0o755) as walk:
-        fd = walk.run(file_mode=mode)
-        try:
-            if stat.S_ISDIR(os.fstat(fd).st_mode):
-                raise KernelError("openat2", path, errno.EISDIR)
-        except KernelError:
-            os.close(fd)
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH)
+    except KernelError as error:
+        if error.errno != errno.ENOENT:
             raise
-        return fd
+    else:
+        return _no_folder(fd, path)
+    with _Walk(root_fd, path, 0o755) as walk:
+        return _no_folder(walk.run(file_mode=mode), path)
+
+
+def _no_folder(fd: int, path: str) -> int:
+    if stat.S_ISDIR(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise KernelError("openat2", path, errno.EISDIR)
+    return fd
+
+
+def is_proc(fd: int) -> bool:
+    """Whether it is a file or folder of a proc filesystem."""
+    return statfs_magic(fd) == PROC_SUPER_MAGIC
 
 
 class _Walk:
@@ -174,7 +201,7 @@ class _Walk:
     def _read_link(self, fd: int) -> str:
         self._links += 1
         # What a link in proc says is not where it leads (magic links): never follow its text.
-        if self._links > _MAX_LINKS or statfs_magic(fd) == PROC_SUPER_MAGIC:
+        if self._links > _MAX_LINKS or is_proc(fd):
             raise KernelError("openat2", self._path, errno.ELOOP)
         try:
             return os.readlink("", dir_fd=fd)

@@ -1,24 +1,27 @@
 """The image configuration (OCI image-spec, config.md; docker's image JSON is a superset).
 
-An image's id is the digest of exactly these bytes, so a config is decoded for reading
-and never encoded again. Go writes null for an empty list or map; here those are () and {}.
+An image's id is the digest of exactly these bytes, so a config is decoded for reading and
+never encoded again; a new image's is derived from its parent's (`supervisor.oci.derive`).
+Go writes null for an empty list or map; here those are () and {}.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from supervisor.errors import InvalidArgument
+from supervisor.oci import document
 from supervisor.oci.digest import Digest
 
 MEDIA_TYPE = "application/vnd.oci.image.config.v1+json"
-MAX_SIZE = 4 << 20
-"""Bytes of the largest config accepted; docker's limit for a manifest is the same 4 MiB."""
+MAX_SIZE = document.MAX_SIZE
 ZERO_TIME = "0001-01-01T00:00:00Z"
+
+_Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,9 @@ class ImageConfig:
     """How a container of an image runs by default.
 
     `volumes` are absolute paths, `exposed_ports` "80/tcp"; `healthcheck` is docker's
-    object as it stands (Test, Interval and so on in nanoseconds), None without one.
+    object as it stands (Test, Interval and so on in nanoseconds), None without one;
+    `on_build` are the instructions for images built from this one, `shell` what the shell
+    forms of its own were run with.
     """
 
     entrypoint: tuple[str, ...] = ()
@@ -39,6 +44,8 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
     healthcheck: dict[str, Any] | None = None
+    on_build: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +62,39 @@ class ConfigFile:
     config: ImageConfig = ImageConfig()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryEntry:
+    """How one layer came to be, or what else was done (`empty_layer`); texts as they stand."""
+
+    created: str = ZERO_TIME
+    created_by: str = ""
+    author: str = ""
+    comment: str = ""
+    empty_layer: bool = False
+
+
+class _Healthcheck(msgspec.Struct, rename="pascal", omit_defaults=True):
+    test: list[str] | None = None
+    interval: _Int64 | None = None
+    timeout: _Int64 | None = None
+    start_period: _Int64 | None = None
+    start_interval: _Int64 | None = None
+    retries: _Int64 | None = None
+
+
 class _Section(msgspec.Struct, rename="pascal", omit_defaults=True):
     user: str | None = None
-    exposed_ports: dict[str, Any] | None = None
+    exposed_ports: dict[str, document.Empty | None] | None = None
     env: tuple[str, ...] | None = None
     entrypoint: tuple[str, ...] | None = None
     cmd: tuple[str, ...] | None = None
-    volumes: dict[str, Any] | None = None
+    volumes: dict[str, document.Empty | None] | None = None
     working_dir: str | None = None
     labels: dict[str, str] | None = None
     stop_signal: str | None = None
-    healthcheck: dict[str, Any] | None = None
+    healthcheck: _Healthcheck | None = None
+    on_build: tuple[str, ...] | None = None
+    shell: tuple[str, ...] | None = None
 
 
 class _RootFs(msgspec.Struct):
@@ -74,9 +103,11 @@ class _RootFs(msgspec.Struct):
 
 
 class _History(msgspec.Struct, omit_defaults=True):
-    created: str = ""
-    created_by: str = ""
-    comment: str = ""
+    created: str | None = None
+    created_by: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    empty_layer: bool | None = None
 
 
 class _File(msgspec.Struct, omit_defaults=True):
@@ -92,13 +123,11 @@ class _File(msgspec.Struct, omit_defaults=True):
 
 
 def parse(data: bytes) -> ConfigFile:
-    """Decode a config; raises InvalidArgument naming what is wrong."""
-    if len(data) > MAX_SIZE:
-        raise InvalidArgument(f"image config is larger than {MAX_SIZE} bytes")
-    try:
-        file = msgspec.json.decode(data, type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidArgument(f"invalid image config: {error}") from None
+    """Decode a config; raises InvalidArgument naming what is wrong.
+
+    Whether its history fits its layers is not looked at: docker runs images where it does not.
+    """
+    file = document.decode(data, _File, "image config")
     if file.rootfs.type != "layers":
         raise InvalidArgument(f"invalid image config: rootfs type {file.rootfs.type!r:.40}")
     return ConfigFile(
@@ -113,6 +142,21 @@ def parse(data: bytes) -> ConfigFile:
     )
 
 
+def parse_history(data: bytes) -> tuple[HistoryEntry, ...]:
+    """The history of a config that `parse` takes, oldest first; () without one."""
+    file = document.decode(data, _File, "image config")
+    return tuple(
+        HistoryEntry(
+            created=entry.created or ZERO_TIME,
+            created_by=entry.created_by or "",
+            author=entry.author or "",
+            comment=entry.comment or "",
+            empty_layer=bool(entry.empty_layer),
+        )
+        for entry in file.history or ()
+    )
+
+
 def _image_config(section: _Section) -> ImageConfig:
     return ImageConfig(
         entrypoint=section.entrypoint or (),
@@ -124,37 +168,47 @@ def _image_config(section: _Section) -> ImageConfig:
         stop_signal=section.stop_signal or "",
         volumes=tuple(sorted(section.volumes or ())),
         exposed_ports=tuple(sorted(section.exposed_ports or ())),
-        healthcheck=section.healthcheck,
+        healthcheck=msgspec.to_builtins(section.healthcheck),
+        on_build=section.on_build or (),
+        shell=section.shell or (),
     )
+
+
+def section(config: ImageConfig) -> dict[str, Any]:
+    """The `config` object of a config file; what is empty is left out."""
+    members: dict[str, Any] = {
+        "User": config.user,
+        "ExposedPorts": {port: {} for port in config.exposed_ports},
+        "Env": config.env,
+        "Entrypoint": config.entrypoint,
+        "Cmd": config.cmd,
+        "Volumes": {path: {} for path in config.volumes},
+        "WorkingDir": config.cwd,
+        "Labels": config.labels,
+        "StopSignal": config.stop_signal,
+        "Healthcheck": config.healthcheck,
+        "OnBuild": config.on_build,
+        "Shell": config.shell,
+    }
+    return {name: value for name, value in members.items() if value}
 
 
 def encode(file: ConfigFile, *, created_by: str) -> bytes:
     """The config of a new image whose layers all come from one step, `created_by`."""
-    config = file.config
-    section = _Section(
-        user=config.user or None,
-        exposed_ports={port: {} for port in config.exposed_ports} or None,
-        env=config.env or None,
-        entrypoint=config.entrypoint or None,
-        cmd=config.cmd or None,
-        volumes={path: {} for path in config.volumes} or None,
-        working_dir=config.cwd or None,
-        labels=config.labels or None,
-        stop_signal=config.stop_signal or None,
-        healthcheck=config.healthcheck,
-    )
+    members: dict[str, Any] = {
+        "architecture": file.architecture,
+        "os": file.os,
+        "rootfs": {"type": "layers", "diff_ids": [str(d) for d in file.diff_ids]},
+        "created": file.created,
+        "author": file.author,
+        "comment": file.comment,
+        "variant": file.variant,
+        "config": section(file.config),
+        "history": [{"created": file.created, "created_by": created_by} for _ in file.diff_ids],
+    }
+    optional = ("author", "comment", "variant")
     return msgspec.json.encode(
-        _File(
-            architecture=file.architecture,
-            os=file.os,
-            created=file.created,
-            author=file.author or None,
-            comment=file.comment or None,
-            variant=file.variant or None,
-            config=section,
-            rootfs=_RootFs(type="layers", diff_ids=tuple(str(d) for d in file.diff_ids)),
-            history=tuple(_History(file.created, created_by) for _ in file.diff_ids),
-        )
+        {name: value for name, value in members.items() if value or name not in optional}
     )
 
 

@@ -13,13 +13,15 @@ import stat
 from dataclasses import dataclass, field
 
 from supervisor.errors import InitError, KernelError, NotFound
-from supervisor.kernel import capabilities, paths, process, tty
+from supervisor.kernel import capabilities, paths, process, seccomp, tty
+from supervisor.shim.failure import run_steps
 from supervisor.spec import users
 from supervisor.spec.capabilities import mask
 from supervisor.spec.types import Process
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ACCOUNT_FILE_LIMIT = 1 << 20
+CAP_SYS_ADMIN = mask(("CAP_SYS_ADMIN",))
 RLIMITS = {name: getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")}
 
 
@@ -139,7 +141,10 @@ def enter_cwd(b: Becoming) -> None:
 
 
 def drop_privileges(b: Becoming) -> None:
-    """Bounding set, groups, ids, capability sets, in the order that keeps each permitted."""
+    """Bounding set, groups, ids, capability sets, in the order that keeps each permitted.
+
+    One capability may be left over, see `capability_to_confine`.
+    """
     assert b.ids is not None
     caps = b.process.capabilities
     capabilities.limit_bounding_set(mask(caps.bounding))  # needs CAP_SETPCAP: before the ids
@@ -148,17 +153,56 @@ def drop_privileges(b: Becoming) -> None:
     os.setresgid(b.ids.gid, b.ids.gid, b.ids.gid)
     os.setresuid(b.ids.uid, b.ids.uid, b.ids.uid)
     process.set_keep_capabilities(False)
-    if b.ids.uid == 0:
-        effective, permitted = mask(caps.effective), mask(caps.permitted)
-    else:  # docker's: the bounding set only, which execve would leave anyway
-        effective = permitted = mask(caps.ambient)
-    capabilities.set_capabilities(effective, permitted, mask(caps.inheritable))
+    set_capabilities(b, capability_to_confine(b.process))
     capabilities.clear_ambient()
     if caps.ambient:
         capabilities.raise_ambient(mask(caps.ambient))
     if b.process.no_new_privileges:
         process.set_no_new_privileges()
     os.umask(b.process.umask)
+
+
+def set_capabilities(b: Becoming, more: int = 0) -> None:
+    """The three sets as the container's program will have them, and `more` beside them."""
+    assert b.ids is not None
+    caps = b.process.capabilities
+    if b.ids.uid == 0:
+        effective, permitted = mask(caps.effective), mask(caps.permitted)
+    else:  # docker's: the bounding set only, which execve would leave anyway
+        effective = permitted = mask(caps.ambient)
+    capabilities.set_capabilities(effective | more, permitted | more, mask(caps.inheritable))
+
+
+def capability_to_confine(wanted: Process) -> int:
+    """The mask of what `confine` needs beyond the container's own capabilities.
+
+    seccomp(2) takes a filter from who has CAP_SYS_ADMIN, or can gain no privileges any more.
+    It is in no bounding set that does not have it: execve takes it away (capabilities(7),
+    "Transformation of capabilities during execve": the permitted set counts for nothing).
+    """
+    return 0 if wanted.seccomp is None or wanted.no_new_privileges else CAP_SYS_ADMIN
+
+
+def confine(b: Becoming) -> None:
+    """Load the filter of system calls: the last of all, since whatever follows is filtered.
+
+    Not one of STEPS, after which there is still a conversation with the shim: a profile needs
+    to allow what the container's program does, not what we do.
+    """
+    run_steps((("seccomp", install_filter),), b)
+
+
+def install_filter(b: Becoming) -> None:
+    """Install the filter, if there is one."""
+    wanted = b.process.seccomp
+    if wanted is not None:
+        seccomp.install(bytes.fromhex(wanted.program), wanted.flags)
+
+
+def let_go(b: Becoming) -> None:
+    """Drop what only `confine` needed, in a process that no execve will take it from."""
+    if capability_to_confine(b.process):
+        run_steps((("privileges", set_capabilities),), b)
 
 
 STEPS = (

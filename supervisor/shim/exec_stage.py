@@ -94,6 +94,7 @@ def run(stage: ExecStage) -> None:
     send(stage.sync, {"ready": True})
     if stage.sync.recv(16) != GO:
         os._exit(0)
+    become.confine(becoming)
     become.execute(becoming)
 
 

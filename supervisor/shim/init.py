@@ -84,6 +84,7 @@ def main(init: Init) -> None:
         if not init.start_at_once and init.sync.recv(16) != GO:
             os._exit(0)  # the shim gave up (or died): no container without a shim
         assert init.becoming is not None
+        become.confine(init.becoming)
         if init.spec.init:
             pid1.run(init.becoming, init.sync.fileno())
         else:
@@ -250,7 +251,10 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
 
 def change_attributes(fd: int, options: MountOptions) -> None:
     """Set a bind's flags (recursively: an `ro` bind has no writable submount) and propagation."""
-    if options.attr_set or options.attr_clear or options.propagation:
+    if options.flat:
+        mounts.mount_setattr(fd, "", set=options.attr_set, clear=options.attr_clear)
+        mounts.mount_setattr(fd, "", propagation=options.propagation, recursive=True)
+    elif options.attr_set or options.attr_clear or options.propagation:
         mounts.mount_setattr(
             fd,
             "",
@@ -282,9 +286,26 @@ def _attach(init: Init, fd: int, destination: str, folder: bool) -> None:
         init.root, destination
     )
     try:
+        _check_target(init, target, destination)
         mounts.move_mount(fd, target)
     finally:
         os.close(target)
+
+
+def _check_target(init: Init, target: int, destination: str) -> None:
+    """Refuse where a link of the image's leads a mount over proc, and so its masks, or the root."""
+    if os.path.samestat(os.fstat(target), os.fstat(init.root)):
+        where = "to /"
+    elif not destination.startswith("/proc") and paths.is_proc(target):
+        where = "into /proc"
+    else:
+        return
+    raise InitError(
+        step="mount",
+        path=destination,
+        errno=errno.ELOOP,
+        message=f"mount at {destination}: a link in the image leads {where}",
+    )
 
 
 def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:

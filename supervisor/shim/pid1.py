@@ -31,6 +31,7 @@ def run(becoming: become.Becoming, sync_fd: int) -> None:
 
     `sync_fd` stays open in the child alone, so that its execve is what the shim sees.
     """
+    become.let_go(becoming)
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - KEPT)
     child = os.fork()
     if child == 0:

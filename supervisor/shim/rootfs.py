@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 
 from supervisor.errors import InvalidArgument, KernelError
-from supervisor.kernel import capabilities, mounts, process
+from supervisor.kernel import capabilities, mounts, paths, process
 from supervisor.spec.mounts import parse_options
 from supervisor.spec.types import Overlay, Spec
 
@@ -36,7 +36,7 @@ def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
     for index, mount in enumerate(spec.mounts):
         if mount.type == "bind":
             recursive = parse_options(mount.options).recursive
-            prepared.binds[index] = clone(mount.source, recursive, userns_fd)
+            prepared.binds[index] = clone(mount.source, recursive, userns_fd, mount.subpath)
     return prepared
 
 
@@ -106,10 +106,19 @@ def _mapped_layers(context: int, root: Overlay, userns_fd: int, layers: list[int
         mounts.fsconfig_fd(context, key, layers[-1])
 
 
-def clone(source: str, recursive: bool, userns_fd: int = -1) -> int:
-    """A detached bind of `source`; KernelError names it where it does not exist."""
+def clone(source: str, recursive: bool, userns_fd: int = -1, subpath: str = "") -> int:
+    """A detached bind of `source`, or of what is at `subpath` below it.
+
+    KernelError names what does not exist. The subpath is found, checked and cloned by one
+    descriptor: other containers may be renaming below `source` meanwhile.
+    """
     flags = mounts.OPEN_TREE_CLONE | (mounts.AT_RECURSIVE if recursive else 0)
-    fd = mounts.open_tree(mounts.AT_FDCWD, source, flags)
+    if subpath:
+        below = _open_beneath(source, subpath)
+        fd = mounts.open_tree(below, "", flags)
+        os.close(below)
+    else:
+        fd = mounts.open_tree(mounts.AT_FDCWD, source, flags)
     if userns_fd >= 0:
         try:
             mounts.mount_setattr(
@@ -119,3 +128,13 @@ def clone(source: str, recursive: bool, userns_fd: int = -1) -> int:
             os.close(fd)
             raise KernelError("mount_setattr(idmap)", source, error.errno or 0) from None
     return fd
+
+
+def _open_beneath(source: str, subpath: str) -> int:
+    folder = os.open(source, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return paths.open_beneath(folder, subpath, os.O_PATH)
+    except KernelError as error:
+        raise KernelError("open", f"{source}/{subpath}", error.errno or 0) from None
+    finally:
+        os.close(folder)

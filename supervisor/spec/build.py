@@ -15,7 +15,8 @@ from supervisor.spec import capabilities, sysctls, users
 from supervisor.spec.mount_plan import plan_mounts, root_propagation
 from supervisor.spec.namespaces import HOST, OWN, read_modes
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.security import covered_paths, parse_security
+from supervisor.spec.seccomp.abis import Machine
+from supervisor.spec.security import choose_filter, covered_paths, parse_security
 from supervisor.spec.types import (
     SPEC_VERSION,
     Capabilities,
@@ -23,10 +24,12 @@ from supervisor.spec.types import (
     Device,
     DeviceRule,
     Log,
+    Mount,
     Overlay,
     Process,
     Rlimit,
     Spec,
+    SystemCallFilter,
 )
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -62,7 +65,8 @@ class HostFacts:
     the host's, for containers that share its network; `sysctls` which of docker's default
     sysctls exist; `masked_paths` what this host has to hide beyond the defaults (each CPU's
     /sys/devices/system/cpu/cpuN/thermal_throttle); `devices` its device nodes, for
-    privileged containers; `ulimits` the daemon's defaults.
+    privileged containers; `ulimits` the daemon's defaults; `filters` the machine that filters
+    of system calls are for, None where there can be none.
     """
 
     cgroup: str = "unified"
@@ -77,6 +81,7 @@ class HostFacts:
     devices: tuple[Device, ...] = ()
     ulimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
+    filters: Machine | None = None
 
 
 def build_spec(
@@ -88,11 +93,15 @@ def build_spec(
     cgroup: CgroupPaths,
     log: Log,
     host: HostFacts,
+    provided: Sequence[Mount] = (),
 ) -> Spec:
-    """The spec of run number `run` of container `id`; InvalidArgument for what cannot be."""
+    """The spec of run number `run` of container `id`; InvalidArgument for what cannot be.
+
+    `provided` are mounts of files that every container gets, as /etc/hosts.
+    """
     modes = read_modes(options)
     security = parse_security(options.security_opts)
-    mounts = plan_mounts(options, modes, has_cgroup=host.cgroup != "none")
+    mounts = plan_mounts(options, modes, has_cgroup=host.cgroup != "none", provided=provided)
     masked, readonly = covered_paths(
         options, unconfined=security.unconfined_paths, extra=host.masked_paths
     )
@@ -165,6 +174,12 @@ def process_capabilities(options: ContainerOptions, host: HostFacts) -> Capabili
     return Capabilities(bounding=names, effective=names, permitted=names)
 
 
+def process_filter(options: ContainerOptions, host: HostFacts) -> SystemCallFilter | None:
+    """The filter of system calls for all processes of the container, exec sessions included."""
+    bounding = process_capabilities(options, host).bounding
+    return choose_filter(options, bounding, host.filters)
+
+
 def environment(items: Sequence[str], *, hostname: str, terminal: bool) -> tuple[str, ...]:
     """Docker's PATH, HOSTNAME and (on a terminal) TERM under the container's own variables.
 
@@ -211,6 +226,7 @@ def _process(
         capabilities=process_capabilities(options, host),
         rlimits=_rlimits(options.ulimits, host.ulimits),
         no_new_privileges=no_new_privileges,
+        seccomp=process_filter(options, host),
         oom_score_adj=options.oom_score_adj,
     )
 

@@ -16,11 +16,14 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the container's, not a temporary file
 _QUIET = ("nosuid", "noexec", "nodev")
 
 
-def plan_mounts(options: ContainerOptions, modes: Modes, *, has_cgroup: bool) -> tuple[Mount, ...]:
+def plan_mounts(
+    options: ContainerOptions, modes: Modes, *, has_cgroup: bool, provided: Sequence[Mount] = ()
+) -> tuple[Mount, ...]:
     """Every mount that init makes; a user's mount replaces the default one at its place.
 
-    `has_cgroup` says whether the host has a hierarchy to show at /sys/fs/cgroup. Raises
-    InvalidArgument for destinations and options that cannot be.
+    `has_cgroup` says whether the host has a hierarchy to show at /sys/fs/cgroup; `provided`
+    are files such as /etc/hosts, mounted last as the user may have mounted their folder.
+    Raises InvalidArgument for destinations and options that cannot be.
     """
     tmpfs_mounts = (tmpfs(path, words) for path, words in options.tmpfs.items())
     own = arrange((*map(_private, options.binds), *tmpfs_mounts))
@@ -34,13 +37,14 @@ def plan_mounts(options: ContainerOptions, modes: Modes, *, has_cgroup: bool) ->
             and not ("/dev" in replaced and mount.destination.startswith("/dev/"))
         ),
         *own,
+        *(mount for mount in provided if mount.destination not in replaced),
     )
 
 
 def _private(bind: Mount) -> Mount:
     # A clone of a shared mount stays in its peer group unless told otherwise, and would
     # carry the container's mounts to the host.
-    if parse_options(bind.options).propagation:
+    if bind.type != "bind" or parse_options(bind.options).propagation:
         return bind
     return replace(bind, options=(*bind.options, "rprivate"))
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from supervisor.errors import InvalidArgument
 from supervisor.spec.types import Mount
@@ -59,7 +60,7 @@ _ATIME = {
     "atime": MOUNT_ATTR_RELATIME,
 }
 _FLAGS = {**_SET, **_CLEAR, **_ATIME}
-_TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev")
+TMPFS_DEFAULTS = ("noexec", "nosuid", "nodev")
 _TMPFS_DATA = ("size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol")
 # What lxcfs and the like replace by files of their own; runc allows the same.
 _PROC_FILES = frozenset(
@@ -87,8 +88,9 @@ class MountOptions:
     `attr_set` and `attr_clear` are for mount_setattr(2) (and `attr_set` for fsmount(2));
     an access-time word puts the whole MOUNT_ATTR__ATIME field into `attr_clear`, as the
     call demands. `propagation` is one of MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE or
-    0 = not said. `bind` and `recursive` come from "bind" and "rbind". `data` are the
-    filesystem's own parameters in order, value None for a flag ("sync").
+    0 = not said. `bind` and `recursive` come from "bind" and "rbind". `flat` (our own word)
+    leaves the flags of the mounts below alone. `data` are the filesystem's own parameters in
+    order, value None for a flag ("sync").
     """
 
     attr_set: int = 0
@@ -97,6 +99,7 @@ class MountOptions:
     recursive: bool = False
     data: tuple[tuple[str, str | None], ...] = ()
     bind: bool = False
+    flat: bool = False
 
 
 def parse_options(options: Iterable[str]) -> MountOptions:
@@ -104,13 +107,20 @@ def parse_options(options: Iterable[str]) -> MountOptions:
 
     Words that are no mount flag are data for the filesystem, which judges them.
     """
+    return _parse(tuple(options))
+
+
+@lru_cache(maxsize=256)  # asked three times for each mount of each start
+def _parse(options: tuple[str, ...]) -> MountOptions:
     attr_set = attr_clear = propagation = 0
-    bind = recursive = False
+    bind = recursive = flat = False
     data: list[tuple[str, str | None]] = []
     for option in options:
         word = _plain(option)
         if option in ("bind", "rbind"):
             bind, recursive = True, option == "rbind"
+        elif option == "flat":
+            flat = True
         elif word in PROPAGATION:
             propagation = PROPAGATION[word]
         elif word in _ATIME:
@@ -132,6 +142,7 @@ def parse_options(options: Iterable[str]) -> MountOptions:
         recursive=recursive,
         data=tuple(data),
         bind=bind,
+        flat=flat,
     )
 
 
@@ -161,7 +172,7 @@ def clean_destination(destination: str) -> str:
     # normpath keeps two leading slashes, which POSIX lets mean something else.
     path = "/" + posixpath.normpath(destination).lstrip("/")
     if path == "/":
-        raise InvalidArgument("invalid mount path: destination can't be '/'")
+        raise InvalidArgument("invalid specification: destination can't be '/'")
     if path in ("/proc", "/sys") or (path.startswith("/proc/") and path not in _PROC_FILES):
         raise InvalidArgument(
             f"invalid mount path: '{path}' would hide the container's own "
@@ -183,9 +194,7 @@ def arrange(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
             raise InvalidArgument(f"Duplicate mount point: {path}")
         if mount.type == "bind":
             _check_source(mount)
-        found[path] = Mount(
-            destination=path, type=mount.type, source=mount.source, options=mount.options
-        )
+        found[path] = replace(mount, destination=path)
     return tuple(sorted(found.values(), key=lambda mount: mount.destination.count("/")))
 
 
@@ -197,9 +206,9 @@ def _check_source(mount: Mount) -> None:
         )
 
 
-def tmpfs(destination: str, words: str) -> Mount:
+def tmpfs(destination: str, words: str, defaults: Iterable[str] = TMPFS_DEFAULTS) -> Mount:
     """A tmpfs as --tmpfs asks: docker's defaults noexec, nosuid, nodev unless undone."""
-    options: dict[str, str] = {word: word for word in _TMPFS_DEFAULTS}
+    options: dict[str, str] = {word: word for word in defaults}
     for word in words.split(","):
         if word in ("", "defaults"):
             continue

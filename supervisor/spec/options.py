@@ -23,9 +23,11 @@ class ContainerOptions:
     `console_rows` and `console_columns` 0 = unknown. `stop_signal` is a name or number,
     "" = SIGTERM; `stop_timeout` seconds, None = the daemon's default.
 
-    Filesystem: `binds` are mounts of type bind with their words ("rbind", "ro", "rslave");
+    Filesystem: `binds` are mounts of binds and volumes with their words ("rbind", "ro");
     `tmpfs` maps a destination to its comma-separated words; `shm_size` bytes, 0 = 64 MiB.
-    `masked_paths` and `readonly_paths`: None = the defaults, () = none.
+    `masked_paths` and `readonly_paths`: None = the defaults, () = none. `dns`, `dns_search`
+    and `dns_options` take the place of the host's in /etc/resolv.conf; `extra_hosts` are
+    lines for /etc/hosts, "NAME:IP" (see `supervisor.spec.etc_files`).
 
     Namespaces: "" is the default of each; `pid`, `ipc`, `uts`, `network` may be "host" or
     "path:/proc/PID/ns/…" (another container's, resolved by the engine); `ipc` also "none",
@@ -67,6 +69,10 @@ class ContainerOptions:
     shm_size: int = 0
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None
+    dns: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
 
     resources: Resources = field(default_factory=Resources)
     ulimits: tuple[Rlimit, ...] = ()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from supervisor.errors import InvalidArgument
+from supervisor.errors import InvalidArgument, Unavailable
+from supervisor.spec import seccomp
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.seccomp.abis import Machine
+from supervisor.spec.types import SystemCallFilter
 
 MASKED_PATHS = (
     "/proc/acpi",
@@ -30,17 +33,32 @@ READONLY_PATHS = (
     "/proc/sysrq-trigger",
 )
 ACCEPTED = (
-    "no-new-privileges[:true|false], seccomp=unconfined, apparmor=unconfined, label=…, "
-    "systempaths=unconfined"
+    "no-new-privileges[:true|false], seccomp=unconfined, seccomp=builtin, seccomp={…} (a profile "
+    "as JSON), apparmor=unconfined, label=…, systempaths=unconfined"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """What the words ask for; `no_new_privileges` None where they say nothing of it."""
+    """What the words ask for; `no_new_privileges` None where they say nothing of it.
+
+    `seccomp` is "" by default, "builtin", "unconfined" or a profile in Docker's JSON.
+    """
 
     no_new_privileges: bool | None = None
     unconfined_paths: bool = False
+    seccomp: str = ""
+
+
+def split_word(word: str) -> tuple[str, str, str]:
+    """Name, separator and value, by the first "=" or ":"; a profile's JSON has more of both."""
+    first = min((at for at in (word.find("="), word.find(":")) if at >= 0), default=len(word))
+    return word[:first], word[first : first + 1], word[first + 1 :]
+
+
+def is_seccomp_value(value: str) -> bool:
+    """A word for a profile, or what looks like the JSON of one."""
+    return value in ("", seccomp.UNCONFINED, seccomp.BUILTIN) or value.lstrip().startswith("{")
 
 
 def parse_security(words: Iterable[str]) -> Security:
@@ -50,21 +68,43 @@ def parse_security(words: Iterable[str]) -> Security:
     words that ask for no confinement, and SELinux labels (which docker ignores too where
     the host has no SELinux), pass.
     """
-    no_new_privileges: bool | None = None
-    unconfined_paths = False
+    found = Security()
     for word in words:
-        name, _, value = word.replace(":", "=", 1).partition("=")
+        name, separator, value = split_word(word)
         if name == "no-new-privileges" and value in ("", "true", "false"):
-            no_new_privileges = value != "false"
+            found = replace(found, no_new_privileges=value != "false")
         elif (name, value) == ("systempaths", "unconfined"):
-            unconfined_paths = True
-        elif (name, value) not in (("seccomp", "unconfined"), ("apparmor", "unconfined")) and (
-            name != "label" or not value
-        ):
+            found = replace(found, unconfined_paths=True)
+        elif name == "seccomp" and separator and is_seccomp_value(value):
+            found = replace(found, seccomp=value)
+        elif (name, value) != ("apparmor", "unconfined") and (name != "label" or not value):
             raise InvalidArgument(
                 f"security option '{word:.200}' is not supported; accepted are: {ACCEPTED}"
             )
-    return Security(no_new_privileges=no_new_privileges, unconfined_paths=unconfined_paths)
+    return found
+
+
+def choose_filter(
+    options: ContainerOptions,
+    capabilities: tuple[str, ...],
+    machine: Machine | None,
+) -> SystemCallFilter | None:
+    """The filter of system calls for a container with these capabilities; None = no filter.
+
+    `machine` None is a host that cannot filter: a container that asks for nothing runs without,
+    one that asks for a profile is an Unavailable. InvalidArgument for a profile that is none.
+    """
+    word = parse_security(options.security_opts).seccomp
+    if word == seccomp.UNCONFINED or (options.privileged and not word):
+        return None
+    if machine is None:
+        if word:
+            raise Unavailable(
+                "seccomp is not available on this host, so a profile cannot be applied: "
+                "give --security-opt seccomp=unconfined to run without"
+            )
+        return None
+    return seccomp.compile_filter(word, machine, capabilities)
 
 
 def covered_paths(

@@ -33,12 +33,23 @@ class Capabilities:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SystemCallFilter:
+    """A seccomp filter: `program` is struct sock_filter after struct sock_filter, in hex.
+
+    `flags` are those of seccomp(2), SECCOMP_SET_MODE_FILTER.
+    """
+
+    program: str
+    flags: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """A process to run in a container: PID 1 or an exec session.
 
     `user` is docker's USER string ("", "name", "1000:staff", …), resolved against the
     container's own passwd and group when the process starts; `additional_groups` are
-    names or ids as given by --group-add. `umask` is a number.
+    names or ids as given by --group-add. `umask` is a number. `seccomp` None = no filter.
     """
 
     args: tuple[str, ...]
@@ -52,6 +63,7 @@ class Process:
     capabilities: Capabilities = Capabilities()
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
+    seccomp: SystemCallFilter | None = None
     oom_score_adj: int | None = None
     umask: int = 0o022
 
@@ -62,12 +74,14 @@ class Mount:
 
     `type`: bind, tmpfs, proc, sysfs, devpts, mqueue, cgroup. `options` are mount(8)'s words
     ("ro", "nosuid", "rbind", "rprivate", "mode=755", "size=65536k"; see `supervisor.spec.mounts`).
+    `subpath`: of a bind, what below `source` to mount; no link in it leads out of `source`.
     """
 
     destination: str
     type: str
     source: str = ""
     options: tuple[str, ...] = ()
+    subpath: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from supervisor.errors import NotFound
 from supervisor.oci import reference
@@ -10,11 +11,13 @@ from supervisor.store.image import Image
 
 
 class ImageIndex:
-    """Images by id and by tag. Each tag belongs to one image, the last that was kept with it."""
+    """Images by id and by name. Each tag and each repository digest belongs to one image, the
+    last that was kept with it.
+    """
 
     def __init__(self) -> None:
         self._images: dict[str, Image] = {}
-        self._by_tag: dict[str, str] = {}
+        self._by_name: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Image]:
         return iter(self._images.values())
@@ -26,27 +29,28 @@ class ImageIndex:
         """By full id, removed ones too."""
         return self._images.get(id)
 
-    def by_tag(self, tag: str) -> Image | None:
-        """By a familiar tag."""
-        return self._images.get(self._by_tag.get(tag, ""))
+    def by_name(self, name: str) -> Image | None:
+        """By a familiar tag or repository digest."""
+        return self._images.get(self._by_name.get(name, ""))
 
     def keep(self, image: Image) -> None:
         """Take in an image, in place of what was known under its id."""
         self.drop(image.id)
         self._images[image.id] = image
-        self._by_tag.update((tag, image.id) for tag in image.tags)
+        self._by_name.update((name, image.id) for name in (*image.tags, *image.repo_digests))
 
     def drop(self, id: str) -> None:
         """Forget an image."""
         image = self._images.pop(id, None)
-        for tag in image.tags if image else ():
-            if self._by_tag.get(tag) == id:
-                del self._by_tag[tag]
+        for name in (*image.tags, *image.repo_digests) if image else ():
+            if self._by_name.get(name) == id:
+                del self._by_name[name]
 
     def resolve(self, ref: str) -> tuple[Image, str]:
-        """The image and the tag that found it, "" if its id did.
+        """The image and the tag or repository digest that found it, "" if its id did.
 
-        As in docker, a name goes before an id prefix, and an ambiguous prefix finds nothing.
+        As in docker, a name goes before an id prefix, an ambiguous prefix finds nothing, and
+        of a name with both a tag and a digest the digest counts.
         Raises NotFound or InvalidArgument in docker's words.
         """
         if reference.is_full_id(ref):
@@ -54,10 +58,13 @@ class ImageIndex:
             if image is None or image.removed:
                 raise NotFound(f"No such image: sha256:{ref.removeprefix('sha256:')}")
             return image, ""
-        tag = reference.parse(ref).with_default_tag().familiar
-        named = self.by_tag(tag)
+        wanted = reference.parse(ref).with_default_tag()
+        if wanted.digest is not None:
+            wanted = replace(wanted, tag="")
+        name = wanted.familiar
+        named = self.by_name(name)
         if named is not None:
-            return named, tag
+            return named, name
         prefix = reference.id_prefix(ref)
         matches = [
             image
@@ -65,5 +72,5 @@ class ImageIndex:
             if prefix and image.id.startswith(f"sha256:{prefix}") and not image.removed
         ]
         if len(matches) != 1:
-            raise NotFound(f"No such image: {tag}")
+            raise NotFound(f"No such image: {name}")
         return matches[0], ""

@@ -8,7 +8,7 @@ all of them, if the database is new, mean that the rows were lost.
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -89,6 +89,18 @@ def write_copies(root: DataRoot, images: Sequence[Image]) -> None:
     """Write the copies of records that are about to become rows."""
     for image in images:
         write_atomic(_copy(root, image.id), encode(image))
+
+
+def restore_copies(root: DataRoot, before: Mapping[str, Image | None]) -> None:
+    """Undo `write_copies`, as far as the disk lets; the next start mends what is left."""
+    for id, image in before.items():
+        try:
+            if image is None:
+                drop_copy(root, id)
+            else:
+                write_atomic(_copy(root, id), encode(image))
+        except OSError as error:
+            log.warning("image %s: the copy of its record is out of date: %s", id, error)
 
 
 def drop_copy(root: DataRoot, id: str) -> None:

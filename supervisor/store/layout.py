@@ -5,6 +5,7 @@
     blobs/sha256/HEX     configs, manifests and layer tars by digest
     images/HEX.json      a copy of each image's record, to rebuild a lost database from
     layers/HEX           one unpacked folder per chain id, shared by all images that have it
+    volumes/NAME/_data   volumes, each mounted into any number of containers
     containers/ID        bundles: config.json, exit.json, upper, work, log
     tmp                  being made; of no worth after a crash
     trash                renamed away; to be deleted
@@ -19,12 +20,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import time
 from pathlib import Path
 
 from supervisor.errors import Conflict, InvalidArgument
 from supervisor.oci.digest import Digest
 from supervisor.store.files import sync_folder
 
+_LOCK_SECONDS = 0.5
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
@@ -37,6 +40,7 @@ class DataRoot:
         self.blobs = self.path / "blobs"
         self.images = self.path / "images"
         self.layers = self.path / "layers"
+        self.volumes = self.path / "volumes"
         self.containers = self.path / "containers"
         self.tmp = self.path / "tmp"
         self.trash = self.path / "trash"
@@ -72,8 +76,10 @@ class DataRoot:
         modes = {
             self.blobs: 0o700,
             self.blobs / "sha256": 0o700,
+            self.blobs / "sha512": 0o700,
             self.images: 0o700,
             self.layers: 0o711,
+            self.volumes: 0o700,
             self.containers: 0o711,
             self.tmp: 0o700,
             self.trash: 0o700,
@@ -94,14 +100,27 @@ class DataRoot:
             return
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self.path / "lock", flags, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _lock_soon(fd):
             pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
-            raise Conflict(
-                f"another orlop daemon (pid {pid}) uses this data root: {self.path}"
-            ) from None
+            raise Conflict(f"another orlop daemon (pid {pid}) uses this data root: {self.path}")
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._lock = fd
+
+
+def _lock_soon(fd: int) -> bool:
+    """Take the lock; False if another daemon keeps it.
+
+    A child of a daemon that was killed has it, too, for the moment before its execve.
+    """
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        else:
+            return True

@@ -8,7 +8,7 @@ and moby's daemon/images/image_delete.go, whose messages clients and tests look 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from supervisor.errors import Conflict
@@ -27,6 +27,10 @@ class ImageUse:
     lowers: tuple[str, ...] = ()
 
 
+Uses = Callable[[], Iterable[ImageUse]]
+"""All containers with their images, as they are at the moment of the call."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
     """`untag` goes, in this order; then the image, if `delete`.
@@ -40,42 +44,68 @@ class Removal:
 
 
 def plan_removal(
-    image: Image, tag: str, ref: str, uses: Collection[ImageUse], *, held: bool, force: bool
+    image: Image, name: str, ref: str, uses: Collection[ImageUse], *, held: bool, force: bool
 ) -> Removal:
-    """What to do for `ref`, which found `image` by its `tag`, or by its id if that is "".
+    """What to do for `ref`, which found `image` by its `name` (a tag or a repository digest),
+    or by its id if that is "".
 
     `uses` are the containers of this image; `held` says that one is just being made of it.
     Raises Conflict.
     """
-    if tag:
-        return _by_tag(image, tag, ref, uses, held=held, force=force)
+    if name:
+        return _by_name(image, name, ref, uses, held=held, force=force)
     _check_running(image, uses, held=held)
-    if len(image.tags) > 1 and not force:
+    if not _one_repository(image) and not force:
         raise _conflict(image, "must be forced", "image is referenced in multiple repositories")
     if uses and not force:
         container = _short(_first(uses))
         raise _conflict(
             image, "must be forced", f"image is being used by stopped container {container}"
         )
-    return Removal(untag=image.tags, delete=True, keep_layers=bool(uses))
+    return Removal(untag=_names(image), delete=True, keep_layers=bool(uses))
 
 
-def _by_tag(
-    image: Image, tag: str, ref: str, uses: Collection[ImageUse], *, held: bool, force: bool
+def _by_name(
+    image: Image, name: str, ref: str, uses: Collection[ImageUse], *, held: bool, force: bool
 ) -> Removal:
-    if len(image.tags) > 1:
-        return Removal(untag=(tag,), delete=False)
-    if uses and not force:
+    if uses and not force and _one_repository(image):
         raise Conflict(
             f'conflict: unable to remove repository reference "{ref}" (must force) - '
             f"container {_short(_first(uses))} is using its referenced image {_short(image.id)}"
         )
+    untag = _untagged_with(image, name)
+    if len(untag) < len(_names(image)):
+        return Removal(untag=untag, delete=False)
     if held and not force:
         _check_running(image, (), held=True)
-    # Forced, the tag goes in any case; docker then quietly leaves a running container's
+    # Forced, the name goes in any case; docker then quietly leaves a running container's
     # image behind, dangling.
     in_the_way = held or any(use.running for use in uses)
-    return Removal(untag=(tag,), delete=not in_the_way, keep_layers=bool(uses))
+    return Removal(untag=untag, delete=not in_the_way, keep_layers=bool(uses))
+
+
+def _untagged_with(image: Image, name: str) -> tuple[str, ...]:
+    """The name, and with a repository's last tag its digests, too."""
+    tags = [tag for tag in image.tags if tag != name]
+    if name not in image.tags or _repository(name) in map(_repository, tags):
+        return (name,)
+    digests = [d for d in image.repo_digests if _repository(d) == _repository(name)]
+    return (name, *digests)
+
+
+def _one_repository(image: Image) -> bool:
+    """Whether all names are at most one tag and digests of its repository."""
+    repositories = {_repository(name) for name in _names(image)}
+    return len(image.tags) <= 1 and len(repositories) <= 1
+
+
+def _names(image: Image) -> tuple[str, ...]:
+    return (*image.tags, *image.repo_digests)
+
+
+def _repository(name: str) -> str:
+    head, at, _ = name.partition("@")
+    return head if at else head.rpartition(":")[0]
 
 
 def _check_running(image: Image, uses: Collection[ImageUse], *, held: bool) -> None:

@@ -13,7 +13,7 @@ from tests.support.daemon import Daemon
 RUN = [
     # flags and command, status, what the line must say
     (("--no-such-flag", IMAGE), 125, "no-such-flag"),
-    (("no-such-image",), 125, "no-such-image"),
+    (("--pull", "never", "no-such-image"), 125, "no-such-image"),
     (("UPPER",), 125, "UPPER"),
     (("-u", "nobody-here", IMAGE, "true"), 125, "nobody-here"),
     (("-w", "/etc/passwd", IMAGE, "true"), 125, "/etc/passwd"),
@@ -29,7 +29,12 @@ RUN = [
     (("--cpus", "many", IMAGE, "true"), 125, "many"),
     (("--pids-limit", "x", IMAGE, "true"), 125, "x"),
     (("--cpuset-cpus", "0-", IMAGE, "true"), 125, "0-"),
-    (("-v", "/no/such/source:/a", IMAGE, "true"), 125, "/no/such/source"),
+    (("-v", "a:/a", IMAGE, "true"), 125, "volume name is too short"),
+    (("-v", "v1:/a", "--tmpfs", "/a", IMAGE, "true"), 125, "Duplicate mount point: /a"),
+    (("--mount", "src=v1,dst=/a,volume-subpath=../x", IMAGE), 125, "relative path within"),
+    (("--volumes-from", "no-such-container", IMAGE, "true"), 125, "no-such-container"),
+    (("--add-host", "x", IMAGE, "true"), 125, "bad format for add-host"),
+    (("--dns", "x", IMAGE, "true"), 125, "not correctly formatted"),
     (("-v", "/etc:relative", IMAGE, "true"), 125, "relative"),
     (("--mount", "type=bind,src=/no/such/source,dst=/a", IMAGE), 125, "/no/such/source"),
     (("--mount", "type=odd,dst=/a", IMAGE), 125, "odd"),

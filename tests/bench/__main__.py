@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import fleet, latency, oom, residue
+from tests.bench import fleet, images, latency, oom, residue
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
 
@@ -34,6 +34,8 @@ PARTS: dict[str, Part] = {
     "growth": fleet.growth,
     "oom": oom.ooms,
     "residue": residue.residue,
+    "images": images.images,
+    "layers": images.layers,
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 INTERRUPTED = 130

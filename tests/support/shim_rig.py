@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from supervisor.engine.system_calls import machine_to_filter
 from supervisor.engine.zygote import start_zygote
 from supervisor.errors import OrlopError
 from supervisor.kernel.cgroups import Group, Hierarchy, detect
@@ -196,15 +197,17 @@ class ShimRig:
                 cgroup=self.layout.kind,
                 v1_controllers=frozenset(self.layout.v1),
                 sysctls=frozenset(),
+                filters=machine_to_filter(),
             ),
         )
 
     @contextmanager
-    def container(self, *args: str, hold: bool = False, **options: Any) -> Iterator[Container]:
-        """A container on its way to `created`, not before `start` if it is to `hold`.
+    def container(self, *args: str, **options: Any) -> Iterator[Container]:
+        """A container on its way to `created`, with `hold` not before `start`.
 
         Ended and removed with the block.
         """
+        hold = bool(options.pop("hold", False))
         bundle = self.folder / secrets.token_hex(32)
         for name in ("", "upper", "work"):
             (bundle / name).mkdir(mode=0o755)

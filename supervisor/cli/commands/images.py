@@ -1,9 +1,10 @@
-"""`orlop image scratch|ls|rm|inspect`, `orlop images`, `orlop rmi`."""
+"""`orlop image …` with its list, removal, inspection and scratch; `orlop images`, `orlop rmi`."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,44 @@ from supervisor.spec.units import format_size
 _HEADINGS = {
     "Repository": "REPOSITORY",
     "Tag": "TAG",
+    "Digest": "DIGEST",
     "ID": "IMAGE ID",
     "CreatedSince": "CREATED",
     "Size": "SIZE",
     "CreatedAt": "CREATED AT",
+    "Containers": "CONTAINERS",
+    "SharedSize": "SHARED SIZE",
+    "UniqueSize": "UNIQUE SIZE",
 }
 _COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+_WITH_DIGESTS = ("Repository", "Tag", "Digest", "ID", "CreatedSince", "Size")
 _NONE = "<none>"
-_SUMMARIES = {
-    "scratch": "Make an image on the spot from this host's programs",
-    "ls": "List images",
-    "rm": "Remove one or more images",
-    "inspect": "Return low-level information on one or more images",
+_HERE = "supervisor.cli.commands.images"
+_ARCHIVES = "supervisor.cli.commands.image_archives"
+_NAMES = "supervisor.cli.commands.image_names"
+_REGISTRIES = "supervisor.cli.commands.registries"
+_GROUP = {
+    "from": (_ARCHIVES, "image_from", "Make an image from a prepared root filesystem"),
+    "history": (_NAMES, "history", "Show the history of an image"),
+    "import": (_ARCHIVES, "import_", "Import a tar of a root filesystem to create an image"),
+    "inspect": (_HERE, "_inspect", "Return low-level information on one or more images"),
+    "load": (_ARCHIVES, "load", "Load images from a tar archive or stdin"),
+    "ls": (_HERE, "images", "List images"),
+    "prune": (_NAMES, "image_prune", "Remove unused images"),
+    "pull": (_REGISTRIES, "pull", "Download an image from a registry"),
+    "push": (_REGISTRIES, "push", "Upload an image to a registry"),
+    "rm": (_HERE, "rmi", "Remove one or more images"),
+    "save": (_ARCHIVES, "save", "Save images to a tar archive"),
+    "scratch": (_HERE, "_scratch", "Make an image on the spot from this host's programs"),
+    "tag": (_NAMES, "tag", "Give an image another name"),
 }
+"""Command below `orlop image` → module, function, its one line of help."""
+_ALIASES = {"list": "ls", "remove": "rm"}
 
 
 def image(words: Sequence[str], context: Context) -> int:
     """The commands below `orlop image`."""
-    lines = "".join(f"  {name:<9}{summary}\n" for name, summary in _SUMMARIES.items())
+    lines = "".join(f"  {name:<9}{summary}\n" for name, (_, _, summary) in _GROUP.items())
     parser = Parser(
         "image",
         "COMMAND",
@@ -47,32 +68,29 @@ def image(words: Sequence[str], context: Context) -> int:
     if not operands:
         raise HelpWanted(parser.format_help())
     name, *rest = operands
-    commands = {"scratch": _scratch, "ls": _list, "rm": _remove, "inspect": _inspect}
-    if name not in commands:
+    name = _ALIASES.get(name, name)
+    if name not in _GROUP:
         raise Misuse(f"unknown command: orlop image {name}", parser.prog, FAILED)
-    return commands[name](f"image {name}", rest, context)
+    module, function, _ = _GROUP[name]
+    command: Callable[..., int] = getattr(import_module(module), function)
+    if module == _REGISTRIES:
+        return command(rest, context)
+    return command(rest, context, f"image {name}")
 
 
-def images(words: Sequence[str], context: Context) -> int:
-    """Docker's short form of `image ls`."""
-    return _list("images", words, context)
-
-
-def rmi(words: Sequence[str], context: Context) -> int:
-    """Docker's short form of `image rm`."""
-    return _remove("rmi", words, context)
-
-
-def _list(name: str, words: Sequence[str], context: Context) -> int:
-    parser = Parser(name, "[REPOSITORY[:TAG]]", _SUMMARIES["ls"], count=(0, 1))
+def images(words: Sequence[str], context: Context, name: str = "images") -> int:
+    """List images."""
+    parser = Parser(name, "[REPOSITORY[:TAG]]", "List images", count=(0, 1))
     parser.switch("-a", "--all", help="Show all images (default hides intermediate images)")
+    parser.switch("--digests", help="Show digests")
     parser.flag(
         "-f",
         "--filter",
         kind="filter",
         many=True,
         parse=name_value,
-        help="Show only images with this (reference=busybox*, label=x=y, dangling=true)",
+        help="Show only images with this (reference=busybox*, label=x=y, dangling=true,"
+        " before=IMAGE, since=IMAGE, until=24h)",
     )
     parser.flag(
         "--format",
@@ -83,34 +101,77 @@ def _list(name: str, words: Sequence[str], context: Context) -> int:
     parser.switch("--no-trunc", help="Don't truncate output")
     parser.switch("-q", "--quiet", help="Only show image IDs")
     options = parser.parse(words)
-    filters = [*options.filter, *(("reference", name) for name in options.operands)]
-    found = context.client().get(
-        "/images/json", {"all": options.all, "filters": filters_json(filters)}
-    )
-    rows = [row for view in found for row in _rows(view, whole=options.no_trunc)]
+    filters = [*options.filter, *(("reference", wanted) for wanted in options.operands)]
+    digests = options.digests or ".Digest" in options.format
+    query = {"all": options.all, "filters": filters_json(filters)}
+    if any(field in options.format for field in (".SharedSize", ".UniqueSize")):
+        query["shared-size"] = True
+    found = context.client().get("/images/json", query)
+    rows = [row for view in found for row in _rows(view, whole=options.no_trunc, digests=digests)]
     if options.quiet:
         print("".join(f"{row['ID']}\n" for row in rows), end="")
     else:
-        show(rows, _HEADINGS, _COLUMNS, options.format)
+        show(rows, _HEADINGS, _WITH_DIGESTS if options.digests else _COLUMNS, options.format)
     return 0
 
 
-def _rows(view: dict[str, Any], *, whole: bool) -> Iterator[Row]:
+def _rows(view: dict[str, Any], *, whole: bool, digests: bool) -> Iterator[Row]:
     identifier: str = view["Id"]
-    for tag in view["RepoTags"] or [f"{_NONE}:{_NONE}"]:
-        repository, _, version = tag.rpartition(":")
+    for repository, version, digest in names_of(view, digests=digests):
         yield {
             "Repository": repository,
             "Tag": version,
+            "Digest": digest,
             "ID": identifier if whole else identifier.removeprefix("sha256:")[:SHORT_ID],
             "CreatedSince": age(view["Created"]),
             "Size": format_size(view["Size"], precision=3),
             "CreatedAt": local_time(view["Created"]),
+            "Containers": _number(view.get("Containers", -1)),
+            "SharedSize": _size(view.get("SharedSize", -1)),
+            "UniqueSize": _size(unique_size(view)),
         }
 
 
-def _remove(name: str, words: Sequence[str], context: Context) -> int:
-    parser = Parser(name, "IMAGE [IMAGE...]", _SUMMARIES["rm"], count=(1, None))
+def names_of(view: dict[str, Any], *, digests: bool) -> Iterator[tuple[str, str, str]]:
+    """(repository, tag, digest) by which an image is listed; "<none>" for what it has not.
+
+    With `digests` each is shown beside each tag of its repository, and alone without one.
+    """
+    known: dict[str, list[str]] = {}
+    for name in view.get("RepoDigests") or ():
+        repository, _, digest = name.partition("@")
+        known.setdefault(repository, []).append(digest)
+    tagged = set()
+    for tag in view["RepoTags"] or ():
+        repository, _, version = tag.rpartition(":")
+        tagged.add(repository)
+        for digest in (digests and known.get(repository)) or (_NONE,):
+            yield repository, version, digest
+    for repository, values in known.items():
+        if repository not in tagged:
+            for digest in values if digests else (_NONE,):
+                yield repository, _NONE, digest
+    if not tagged and not known:
+        yield _NONE, _NONE, _NONE
+
+
+def unique_size(view: dict[str, Any]) -> int:
+    """Bytes that no other image has; -1 where that was not asked for."""
+    shared = int(view.get("SharedSize", -1))
+    return int(view["Size"]) - shared if shared >= 0 else -1
+
+
+def _number(value: int) -> str:
+    return "N/A" if value < 0 else str(value)
+
+
+def _size(value: int) -> str:
+    return "N/A" if value < 0 else format_size(value, precision=4)
+
+
+def rmi(words: Sequence[str], context: Context, name: str = "rmi") -> int:
+    """Remove images, or names of images."""
+    parser = Parser(name, "IMAGE [IMAGE...]", "Remove one or more images", count=(1, None))
     parser.switch("-f", "--force", help="Force removal of the image")
     options = parser.parse(words)
     client = context.client()
@@ -123,8 +184,9 @@ def _remove(name: str, words: Sequence[str], context: Context) -> int:
     return for_each(options.operands, remove)
 
 
-def _inspect(name: str, words: Sequence[str], context: Context) -> int:
-    parser = Parser(name, "IMAGE [IMAGE...]", _SUMMARIES["inspect"], count=(1, None))
+def _inspect(words: Sequence[str], context: Context, name: str) -> int:
+    summary = _GROUP["inspect"][-1]
+    parser = Parser(name, "IMAGE [IMAGE...]", summary, count=(1, None))
     declare_format(parser)
     options = parser.parse(words)
     client = context.client()
@@ -133,11 +195,11 @@ def _inspect(name: str, words: Sequence[str], context: Context) -> int:
     )
 
 
-def _scratch(name: str, words: Sequence[str], context: Context) -> int:
+def _scratch(words: Sequence[str], context: Context, name: str) -> int:
     parser = Parser(
         name,
         "NAME[:TAG] [BINARY...]",
-        _SUMMARIES["scratch"],
+        _GROUP["scratch"][-1],
         count=(1, None),
         notes="Without a BINARY the image holds busybox and its applets; else the named programs"
         "\nand the shared libraries that they need.",

@@ -65,7 +65,7 @@ def version(words: Sequence[str], context: Context) -> int:
 
 
 def _format(parser: Parser, words: Sequence[str]) -> str | None:
-    parser.flag("-f", "--format", help="'json' or a template of {{.Field.Sub}} and {{json .Field}}")
+    parser.flag("-f", "--format", help="'json' or a Go template ('{{.Field.Sub}}')")
     shape: str | None = parser.parse(words).format
     return shape
 

@@ -1,4 +1,4 @@
-"""`orlop inspect`, and what `orlop image inspect` shares with it."""
+"""`orlop inspect`, and what the other inspecting commands share with it."""
 
 from __future__ import annotations
 
@@ -6,25 +6,29 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from supervisor.cli.client import Client, container_path, image_path
+from supervisor.cli.client import Client, container_path, image_path, volume_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import FAILED, DaemonError, Failure, report
 from supervisor.cli.flags import Parser
 from supervisor.cli.template import Template, compact
 
-_KINDS: dict[str, Callable[[str, str], str]] = {"container": container_path, "image": image_path}
+_KINDS: dict[str, Callable[[str, str], str]] = {
+    "container": container_path,
+    "image": image_path,
+    "volume": volume_path,
+}
 
 
 def inspect(words: Sequence[str], context: Context) -> int:
-    """Print what the daemon knows of containers and images, as a JSON array."""
+    """Print what the daemon knows of containers, images and volumes, as a JSON array."""
     parser = Parser(
         "inspect",
         "NAME|ID [NAME|ID...]",
-        "Return low-level information on containers and images",
+        "Return low-level information on containers, images and volumes",
         count=(1, None),
     )
     declare_format(parser)
-    parser.flag("--type", parse=_kind, help="Only inspect objects of the type container or image")
+    parser.flag("--type", parse=_kind, help=f"Only inspect objects of the type {_names()}")
     options = parser.parse(words)
     kinds = [options.type] if options.type else list(_KINDS)
     client = context.client()
@@ -36,7 +40,8 @@ def declare_format(parser: Parser) -> None:
     parser.flag(
         "-f",
         "--format",
-        help="'json' or a template of {{.Field.Sub}} and {{json .Field}} instead of the array",
+        help="'json' or a Go template ('{{.State.Status}}', '{{json .Mounts}}',"
+        " '{{range .Args}}{{println .}}{{end}}') instead of the array",
     )
 
 
@@ -81,5 +86,10 @@ def _renderer(shape: str | None) -> Callable[[Any], str] | None:
 
 def _kind(text: str) -> str:
     if text not in _KINDS:
-        raise ValueError(f"{' or '.join(_KINDS)} is expected")
+        raise ValueError(f"{_names()} is expected")
     return text
+
+
+def _names() -> str:
+    *others, last = _KINDS
+    return f"{', '.join(others)} or {last}"

@@ -8,7 +8,7 @@ from typing import Any
 from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, integer, name_value
-from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, local_time, quoted, show
+from supervisor.cli.listing import SHORT_ID, Labelled, Row, age, ellipsis, local_time, quoted, show
 
 _HEADINGS = {
     "ID": "CONTAINER ID",
@@ -44,7 +44,7 @@ def ps(words: Sequence[str], context: Context) -> int:
         "--format",
         default="table",
         help="'table' (default), 'json', a template ('{{.Names}} {{.Status}}') or 'table TEMPLATE'"
-        f" with the fields {', '.join(_HEADINGS)}",
+        f" with the fields {', '.join(_HEADINGS)}, and '{{.Label \"NAME\"}}'",
     )
     parser.flag(
         "-n",
@@ -71,7 +71,8 @@ def ps(words: Sequence[str], context: Context) -> int:
     if options.quiet:
         print("".join(f"{_id(c, whole=whole)}\n" for c in containers), end="")
     else:
-        show([_row(c, whole=whole) for c in containers], _HEADINGS, _COLUMNS, options.format)
+        rows = [Labelled.row(_row(c, whole=whole), c["Labels"]) for c in containers]
+        show(rows, Labelled.headings(_HEADINGS), _COLUMNS, options.format)
     return 0
 
 

@@ -20,6 +20,7 @@ from supervisor.cli.failures import (
     NOT_FOUND,
     DaemonError,
     Failure,
+    StreamFailed,
     Unreachable,
 )
 from supervisor.cli.flags import Parser
@@ -90,12 +91,45 @@ def _run_attached(client: Client, options: Namespace, body: dict[str, Any]) -> i
 
 
 def _create(client: Client, options: Namespace, body: dict[str, Any], cidfile: _CidFile) -> str:
-    answer = client.post("/containers/create", {"name": options.name or None}, body)
+    answer = _created(client, options, body)
     for warning in answer.get("Warnings") or ():
         print(f"WARNING: {warning}", file=sys.stderr)
     container = str(answer["Id"])
     cidfile.write(container)
     return container
+
+
+def _created(client: Client, options: Namespace, body: dict[str, Any]) -> Any:
+    """The daemon's answer; the image is pulled first where --pull says so."""
+    query = {"name": options.name or None}
+    image = str(body.get("Image") or "")
+    if image and options.pull == "always":
+        _pull(client, options, image)
+    try:
+        return client.post("/containers/create", query, body)
+    except DaemonError as error:
+        missing = error.code == 404 and error.reason.startswith("No such image")
+        if not (missing and options.pull == "missing" and _has_name(image)):
+            raise
+    _pull(client, options, image, missing=True)
+    return client.post("/containers/create", query, body)
+
+
+def _pull(client: Client, options: Namespace, image: str, *, missing: bool = False) -> None:
+    from supervisor.cli.commands.registries import pull_image
+    from supervisor.oci.reference import parse
+
+    ref = parse(image).with_default_tag()
+    if missing and not options.quiet:
+        print(f"Unable to find image '{ref.familiar}' locally", file=sys.stderr, flush=True)
+    pull_image(client, ref, options.platform, quiet=options.quiet, aside=True)
+
+
+def _has_name(image: str) -> bool:
+    """Whether a registry may have it; none has images by their id."""
+    from supervisor.oci.reference import is_full_id
+
+    return bool(image) and not is_full_id(image)
 
 
 def _start(client: Client, container: str) -> None:
@@ -120,7 +154,7 @@ def _blamed_on_agent() -> Iterator[None]:
     """What the daemon refuses before the container runs is 125 for `run`."""
     try:
         yield
-    except (DaemonError, Unreachable) as failure:
+    except (DaemonError, StreamFailed, Unreachable) as failure:
         if failure.status not in (NOT_FOUND, NOT_EXECUTABLE):
             failure.status = AGENT_FAILED
         raise

@@ -6,12 +6,13 @@ import builtins
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
 
 from supervisor.docker.create import CreateBody, command, merge_image
+from supervisor.docker.disk_usage import ContainerUsage, DiskUsage, ImageUsage
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.options import container_options
 from supervisor.docker.streams import AttachOptions, LogOptions
@@ -21,15 +22,20 @@ from supervisor.errors import Conflict, InvalidArgument, NotFound, NotModified
 from supervisor.oci.config import ImageConfig
 from supervisor.spec.types import Device
 from supervisor.store.image import Image
-from supervisor.store.removal import ImageUse
 from supervisor.wire import stdcopy
 from supervisor.wire.logrecord import Record
+from tests.unit.api.fake_archives import FakeArchives
+from tests.unit.api.fake_explaining import FakeExplaining
+from tests.unit.api.fake_images import FakeImageService
+from tests.unit.api.fake_registries import FakeRegistries
+from tests.unit.api.fake_volumes import FakeVolumes
 
 IMAGE = Image(
     id=f"sha256:{'a' * 64}",
     tags=("tools:latest",),
     created="2026-11-21T03:27:45Z",
     size=1986170,
+    layer_sizes=(1986170,),
     layers=(f"sha256:{'b' * 64}",),
     architecture="amd64",
     config=ImageConfig(cmd=("sh",), env=("PATH=/bin",), labels={"from": "image"}),
@@ -74,15 +80,6 @@ class FakeImages:
                 return image
         raise NotFound(f"No such image: {name}")
 
-    async def remove(
-        self, ref: str, *, in_use: Callable[[], Iterable[ImageUse]], force: bool
-    ) -> Sequence[Mapping[str, str]]:
-        image = self.get(ref)
-        if not force and any(use.image_id == image.id for use in in_use()):
-            raise Conflict(f"conflict: unable to remove {ref}")
-        self.images.remove(image)
-        return [{"Untagged": image.tags[0]}, {"Deleted": image.id}]
-
     async def scratch(self, ref: str, binaries: Sequence[str]) -> Image:
         image = replace(IMAGE, id=f"sha256:{secrets.token_hex(32)}", tags=(ref,))
         self.images.append(image)
@@ -104,6 +101,11 @@ class FakeEngine:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.nursery = nursery
         self.images = FakeImages()
+        self.image_service = FakeImageService(self)
+        self.archives = FakeArchives()
+        self.explaining = FakeExplaining()
+        self.registries = FakeRegistries()
+        self.volumes = FakeVolumes()
         self.containers: dict[str, FakeContainer] = {}
         self.execs: dict[str, FakeExec] = {}
         self.stops: list[tuple[float | None, str | None]] = []
@@ -353,6 +355,18 @@ class FakeEngine:
         self.resizes.append((exec_id, rows, columns))
 
     # --- the host -------------------------------------------------------------------------
+
+    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
+        images = [
+            ImageUsage(image=image, containers=0, shared_size=0) for image in self.images.images
+        ]
+        containers = [ContainerUsage(view=view, written=7, whole=9) for view in self.list()]
+        return DiskUsage(
+            layers_size=IMAGE.size,
+            images=images if "image" in objects else None,
+            containers=containers if "container" in objects else None,
+            volumes=[] if "volume" in objects else None,
+        )
 
     def info(self) -> HostInfo:
         return HostInfo(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import h11
 
@@ -28,8 +28,11 @@ class Request:
         self.method = event.method.decode()
         self.path = unquote(target.path)
         self.query = dict(parse_qsl(target.query, keep_blank_values=True))
+        self.values = parse_qs(target.query, keep_blank_values=True)
         self.headers = {name.decode(): value.decode() for name, value in event.headers}
-        self.body: Any = json.loads(body) if body else None
+        self.raw = body
+        is_tar = self.headers.get("content-type") == "application/x-tar"
+        self.body: Any = json.loads(body) if body and not is_tar else None
 
     def __repr__(self) -> str:
         return f"{self.method} {self.path} {self.query}"

@@ -91,7 +91,16 @@ def test_nothing_asked_for_sends_no_limits() -> None:
             ["--restart", "on-failure:3"],
             {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}},
         ),
-        (["-v", "/a:/b:ro", "-v", "/c:/d"], {"Binds": ["/a:/b:ro", "/c:/d"]}),
+        (["-v", "/a:/b:ro", "-v", "data:/d"], {"Binds": ["/a:/b:ro", "data:/d"]}),
+        (["--volumes-from", "c:ro"], {"VolumesFrom": ["c:ro"]}),
+        (
+            ["--add-host", "a:1.2.3.4", "--add-host", "b=::1", "--dns", "1.1.1.1"],
+            {"ExtraHosts": ["a:1.2.3.4", "b:::1"], "Dns": ["1.1.1.1"]},
+        ),
+        (
+            ["--dns-search", ".", "--dns-option", "ndots:1"],
+            {"DnsSearch": ["."], "DnsOptions": ["ndots:1"]},
+        ),
         (
             ["--tmpfs", "/tmp:size=16m,noexec", "--tmpfs", "/run"],
             {"Tmpfs": {"/tmp": "size=16m,noexec", "/run": ""}},
@@ -204,6 +213,59 @@ def test_nothing_asked_for_sends_no_limits() -> None:
                 ]
             },
         ),
+        (
+            [
+                "--mount",
+                (
+                    "src=v,dst=/x,volume-nocopy,volume-subpath=a/b,volume-label=k=v,"
+                    "volume-driver=local,volume-opt=type=tmpfs,volume-opt=o=size=1m"
+                ),
+            ],
+            {
+                "Mounts": [
+                    {
+                        "Type": "volume",
+                        "Source": "v",
+                        "Target": "/x",
+                        "VolumeOptions": {
+                            "NoCopy": True,
+                            "Subpath": "a/b",
+                            "Labels": {"k": "v"},
+                            "DriverConfig": {
+                                "Name": "local",
+                                "Options": {"type": "tmpfs", "o": "size=1m"},
+                            },
+                        },
+                    }
+                ]
+            },
+        ),
+        (
+            ["--mount", "type=bind,src=/x,dst=/y,ro,bind-recursive=writable,bind-create-src"],
+            {
+                "Mounts": [
+                    {
+                        "Type": "bind",
+                        "Source": "/x",
+                        "Target": "/y",
+                        "ReadOnly": True,
+                        "BindOptions": {"ReadOnlyNonRecursive": True, "CreateMountpoint": True},
+                    }
+                ]
+            },
+        ),
+        (
+            ["--mount", "type=tmpfs,dst=/t,tmpfs-options=exec;uid=5"],
+            {
+                "Mounts": [
+                    {
+                        "Type": "tmpfs",
+                        "Target": "/t",
+                        "TmpfsOptions": {"Options": [["exec"], ["uid", "5"]]},
+                    }
+                ]
+            },
+        ),
     ],
 )
 def test_host_config(words: list[str], expected: dict[str, Any]) -> None:
@@ -254,6 +316,16 @@ def test_detached_and_interactive() -> None:
     assert [body[name] for name in streams] == [True, True, True, True, True]
 
 
+def test_a_seccomp_profile_is_sent_as_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "profile.json"
+    file.write_text('{\n  "defaultAction": "SCMP_ACT_ALLOW",\n  "comment": "ä"\n}\n')
+    words = ["--security-opt", f"seccomp={file}", "--security-opt", "seccomp=builtin"]
+    assert body_of(*words, "img")["HostConfig"]["SecurityOpt"] == [
+        'seccomp={"defaultAction":"SCMP_ACT_ALLOW","comment":"ä"}',
+        "seccomp=builtin",
+    ]
+
+
 def test_relative_sources_are_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     host = host_of("-v", ".:/a", "-v", "./b:/b", "--mount", "type=bind,src=./c,dst=/c")
@@ -271,6 +343,13 @@ def test_rootfs_takes_the_place_of_the_image(
     assert (host["OrlopRootfs"], host["OrlopRootfsWritable"]) == (f"{tmp_path}/root", True)
 
 
+def test_a_volume_without_a_source_is_anonymous() -> None:
+    body = body_of("-v", "/data", "-v", "v:/x", "-v", "/more", "img")
+    assert body["Volumes"] == {"/data": {}, "/more": {}}
+    assert body["HostConfig"]["Binds"] == ["v:/x"]
+    assert "Volumes" not in body_of("-v", "v:/x", "img")
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
@@ -282,13 +361,20 @@ def test_rootfs_takes_the_place_of_the_image(
         (["--ulimit", "nofile=a"], "not SOFT"),
         (["-v", "/a:/b:/c:/d"], "too many colons"),
         (["-v", ":/a"], "empty section"),
-        (["-v", "/a"], "SOURCE:TARGET"),
-        (["--mount", "type=volume,dst=/x"], "type 'volume' is not supported"),
-        (["--mount", "dst=/x"], "type 'volume' is not supported"),
+        (["--mount", "type=image,dst=/x"], "type 'image' is not supported"),
+        (["--mount", "type=volume,src=v"], "target is required"),
+        (["--mount", "dst=/x,volume-subpath"], "must be a key=value pair"),
+        (["--mount", "type=bind,src=/a,dst=/x,volume-nocopy"], "cannot mix 'volume-*' options"),
+        (["--mount", "type=bind,src=/a,dst=/x,bind-recursive=maybe"], "for bind-recursive"),
+        (["--mount", "type=bind,src=/a,dst=/x,bind-recursive=writable"], "requires 'readonly'"),
+        (
+            ["--mount", "type=bind,src=/a,dst=/x,ro,bind-recursive=readonly"],
+            "requires 'bind-propagation=rprivate'",
+        ),
         (["--mount", "type=bind,dst=/x"], "source is required"),
         (["--mount", "type=bind,src=/x"], "target is required"),
         (["--mount", "type=tmpfs,dst=/x,src=/y"], "takes no source"),
-        (["--mount", "type=tmpfs,dst=/x,bind-propagation=shared"], "another type than tmpfs"),
+        (["--mount", "type=tmpfs,dst=/x,bind-propagation=shared"], "cannot mix 'bind-*' options"),
         (["--mount", "type=tmpfs,dst=/x,tmpfs-mode=9"], "octal"),
         (["--mount", "type=tmpfs,dst=/x,ro=maybe"], "neither true nor false"),
         (["--mount", "type=bind,bogus=1"], "unknown option 'bogus'"),
@@ -304,7 +390,8 @@ def test_rootfs_takes_the_place_of_the_image(
         (["--restart", "on-failure:x"], "maximum retry count must be an integer"),
         (["--restart", "always:3"], "on-failure only"),
         (["--security-opt", "x"], "no-new-privileges is expected"),
-        (["--security-opt", "seccomp=/nope.json"], "open /nope.json"),
+        (["--security-opt", "seccomp=/nope.json"], "open /nope.json: No such file"),
+        (["--security-opt", "seccomp=/dev/null"], "/dev/null: not JSON"),
         (["--blkio-weight", "-5"], "must not be negative"),
         (["--rm", "--restart", "always"], "conflicting options"),
         (["--rootfs-rw"], "needs --rootfs"),

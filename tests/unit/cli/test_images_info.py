@@ -82,8 +82,8 @@ def test_image_scratch(
 def test_image_without_and_with_an_unknown_command(orlop: Orlop, capfd: Captured) -> None:
     assert orlop("image") == 0
     assert "  scratch  Make an image" in capfd.readouterr().out
-    assert orlop("image", "pull") == 1
-    assert "unknown command: orlop image pull" in capfd.readouterr().err
+    assert orlop("image", "build") == 1
+    assert "unknown command: orlop image build" in capfd.readouterr().err
 
 
 def test_image_inspect(daemon: FakeDaemon, orlop: Orlop, capfd: Captured) -> None:

@@ -31,13 +31,14 @@ def test_inspect_falls_back_to_images_and_tells_what_is_missing(
         daemon.on_error("GET", f"/containers/{name}/json", 404, f"No such container: {name}")
     daemon.on_json("GET", "/images/r/busy:1/json", {"Id": "sha256:1"})
     daemon.on_error("GET", "/images/nope/json", 404, "No such image: nope:latest")
+    daemon.on_error("GET", "/volumes/nope", 404, "get nope: no such volume")
     assert orlop("inspect", "nope", "r/busy:1") == 1
     out, err = capfd.readouterr()
     assert json.loads(out) == [{"Id": "sha256:1"}]
     assert err == "orlop: No such object: nope\n"
     assert orlop("inspect", "--type", "container", "nope") == 1
     assert capfd.readouterr().out == "[]\n"
-    assert orlop("inspect", "--type", "volume", "nope") == 125
+    assert orlop("inspect", "--type", "plugin", "nope") == 125
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ def test_inspect_falls_back_to_images_and_tells_what_is_missing(
         ("{{.Args}} {{.Labels}} {{.Health}}", "[a b] map[k:v l:w] <no value>"),
         (r"{{.Name}}\n", r"/wéb\n"),
         ("json", '{"Name":"/wéb"'),
-        ("{{.}}", "map[Args:[a b] Health:<no value>"),
+        ('{{range .Args}}{{.}},{{end}}{{index .Labels "k"}}', "a,b,v"),
+        ("{{.}}", "map[Args:[a b] Health:<nil>"),
     ],
 )
 def test_inspect_templates(
@@ -71,11 +73,11 @@ def test_inspect_templates(
 @pytest.mark.parametrize(
     "template, message",
     [
-        ("{{range .X}}{{end}}", "{{range .X}} is not supported"),
+        ("{{range .X}}{{end}}", "there is no field 'X'; there are Name, State"),
         ("{{.State.Nope}}", "there is no field 'Nope'"),
         ("{{.Name.X}}", "there is no field 'X'"),
         ("{{.Name", "unclosed action"),
-        ("{{}}", "{{}} is not supported"),
+        ("{{}}", "line 1, column 3: missing value for command"),
     ],
 )
 def test_templates_that_are_not_understood(

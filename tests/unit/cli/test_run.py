@@ -172,9 +172,9 @@ def test_create_errors_are_125_for_run_and_1_for_create(
 ) -> None:
     daemon.on_error("POST", "/containers/create", 404, "No such image: nope:latest")
     line = "orlop: Error response from daemon: No such image: nope:latest\n"
-    assert orlop("run", "nope") == 125
+    assert orlop("run", "--pull=never", "nope") == 125
     assert capfd.readouterr() == ("", line)
-    assert orlop("create", "nope") == 1
+    assert orlop("create", "--pull=never", "nope") == 1
     assert capfd.readouterr() == ("", line)
 
 

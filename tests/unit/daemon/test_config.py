@@ -16,7 +16,25 @@ def test_file_then_command_line(tmp_path: Path) -> None:
     assert config.host == Config().host
 
 
-@pytest.mark.parametrize("text", ["x = 1", "data_root = ", "log = 3", "log.nope = 1"])
+def test_registries(tmp_path: Path) -> None:
+    file = tmp_path / "orlop.toml"
+    file.write_text(
+        '[registries]\ninsecure = ["registry.lan:5000"]\n'
+        'mirrors = { "docker.io" = ["https://mirror.lan"] }\ntimeout = 5\n'
+    )
+    config = merge(Config(), read_file(file)).registries
+    assert config.rules.insecure == ("registry.lan:5000",)
+    assert config.rules.mirrors == {"docker.io": ("https://mirror.lan",)}
+    assert config.timeout == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x = 1", "data_root = ", "log = 3", "log.nope = 1"),
+        *("registries = 3", "registries.nope = 1", 'registries.insecure = ["http://x"]'),
+    ],
+)
 def test_bad_file(tmp_path: Path, text: str) -> None:
     file = tmp_path / "orlop.toml"
     file.write_text(text)

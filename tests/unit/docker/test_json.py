@@ -10,12 +10,14 @@ import pytest
 from supervisor.docker.create import merge_image
 from supervisor.docker.events import check_event_filters, event_json, event_matches
 from supervisor.docker.exec import ExecBody
-from supervisor.docker.images import check_image_filters, image_json, image_matches
+from supervisor.docker.images import image_json
 from supervisor.docker.inspect import container_json, exec_json
 from supervisor.docker.listing import command_text, select, status_text, summary_json
+from supervisor.docker.mounts import mount_points
 from supervisor.docker.views import ContainerView, Event, ExecView
 from supervisor.errors import InvalidArgument
 from supervisor.oci.config import ImageConfig
+from supervisor.spec.mount_points import MountPoint
 from supervisor.store.image import Image
 from tests.unit.docker.bodies import decoded
 
@@ -38,6 +40,7 @@ def view(host: dict[str, Any] | None = None, **fields: Any) -> ContainerView:
         "image_id": "sha256:" + "d" * 64,
         "body": body,
         "hostname": "8d5a33c376e9",
+        "mounts": mount_points(body),
     }
     return ContainerView(**(values | fields))
 
@@ -101,6 +104,41 @@ def test_inspect_shows_what_is_optional_where_it_is_set() -> None:
     assert not {"StopSignal", "StopTimeout", "ExposedPorts"} & set(container_json(view())["Config"])
     host = container_json(view({"OrlopRootfs": "/r", "Tmpfs": {"/t": ""}}))["HostConfig"]
     assert (host["OrlopRootfs"], host["Tmpfs"]) == ("/r", {"/t": ""})
+
+
+def test_inspect_shows_volumes_and_the_files_of_etc() -> None:
+    volume = MountPoint(
+        type="volume", destination="/data", name="data1", source="/v/data1/_data", mode="z"
+    )
+    memory = MountPoint(type="tmpfs", destination="/t", words="size=1")
+    body = decoded(Volumes={"/data": {}})
+    shown = container_json(view(body=body, mounts=(volume, memory), etc_folder="/b"))
+    assert shown["Mounts"] == [
+        {
+            "Type": "volume",
+            "Name": "data1",
+            "Source": "/v/data1/_data",
+            "Destination": "/data",
+            "Driver": "local",
+            "Mode": "z",
+            "RW": True,
+            "Propagation": "",
+        },
+        {
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": "/t",
+            "Mode": "",
+            "RW": True,
+            "Propagation": "",
+        },
+    ]
+    assert shown["Config"]["Volumes"] == {"/data": {}}
+    paths = [shown[name] for name in ("HostsPath", "HostnamePath", "ResolvConfPath")]
+    assert paths == ["/b/hosts", "/b/hostname", "/b/resolv.conf"]
+    assert [m["Destination"] for m in summary_json(view(mounts=(volume,)), 0)["Mounts"]] == [
+        "/data"
+    ]
 
 
 def test_exec_inspect() -> None:
@@ -253,31 +291,3 @@ def test_image_json() -> None:
     assert shown["Config"]["Cmd"] == ("/bin/sh",)
     assert shown["Config"]["Entrypoint"] is None
     assert shown["Config"]["ExposedPorts"] == {"80/tcp": {}}
-
-
-@pytest.mark.parametrize(
-    "filters,expected",
-    [
-        ({}, True),
-        ({"dangling": ("false",)}, True),
-        ({"dangling": ("true",)}, False),
-        ({"label": ("a",)}, True),
-        ({"label": ("a=b",)}, True),
-        ({"label": ("a=c",)}, False),
-        ({"reference": ("alpine",)}, True),
-        ({"reference": ("alp*:3",)}, True),
-        ({"reference": ("host:5000/team/*",)}, True),
-        ({"reference": ("debian", "host:5000/team/tool:v1")}, True),
-        ({"reference": ("debian",)}, False),
-    ],
-)
-def test_image_filters(filters: dict[str, tuple[str, ...]], expected: bool) -> None:
-    check_image_filters(filters)
-    assert image_matches(IMAGE, filters) is expected
-
-
-def test_image_filters_that_are_none() -> None:
-    with pytest.raises(InvalidArgument, match="invalid filter 'before'"):
-        check_image_filters({"before": ("x",)})
-    with pytest.raises(InvalidArgument, match="give true or false"):
-        image_matches(IMAGE, {"dangling": ("maybe",)})

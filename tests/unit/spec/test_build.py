@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from supervisor.errors import InvalidArgument
+from supervisor.errors import InvalidArgument, Unavailable
+from supervisor.spec import seccomp
 from supervisor.spec.build import (
     DEFAULT_PATH,
     HostFacts,
@@ -19,6 +20,7 @@ from supervisor.spec.capabilities import DEFAULT, NAMES
 from supervisor.spec.codec import from_json, to_json
 from supervisor.spec.devices import DEFAULT_NODES, DEFAULT_RULES
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.seccomp.abis import Machine
 from supervisor.spec.security import MASKED_PATHS, READONLY_PATHS
 from supervisor.spec.types import (
     SPEC_VERSION,
@@ -206,7 +208,6 @@ def test_the_daemons_no_new_privileges_can_be_undone() -> None:
     "word",
     [
         "seccomp=profile.json",
-        "seccomp=builtin",
         "seccomp",
         "apparmor=docker-default",
         "label",
@@ -221,6 +222,54 @@ def test_other_security_options_are_refused_by_name(word: str) -> None:
         build(security_opts=(word,))
     assert f"'{word}'" in error.value.message
     assert "seccomp=unconfined" in error.value.message
+
+
+FILTERING = HostFacts(filters=Machine(name="x86_64", kernel=(6, 1)))
+DENY = 'seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [], "comment": "a=b:c"}'
+
+
+@pytest.mark.parametrize(
+    "changes, word",
+    [
+        ({}, ""),
+        ({"security_opts": ("seccomp=builtin",)}, ""),
+        ({"security_opts": ("seccomp:builtin",)}, ""),
+        ({"security_opts": ("seccomp=",)}, ""),
+        ({"security_opts": ("seccomp=unconfined", "seccomp=builtin")}, ""),
+        ({"security_opts": (DENY,)}, DENY.partition("=")[2]),
+        ({"security_opts": (DENY.replace("=", ":", 1),)}, DENY.partition("=")[2]),
+    ],
+)
+def test_the_filter_of_system_calls(changes: dict[str, Any], word: str) -> None:
+    assert FILTERING.filters is not None
+    expected = seccomp.compile_filter(word, FILTERING.filters, DEFAULT)
+    assert build(FILTERING, **changes).process.seccomp == expected
+    assert len(expected.program) >= 16
+
+
+def test_the_filter_knows_the_capabilities() -> None:
+    plain, admin = build(FILTERING), build(FILTERING, cap_add=("SYS_ADMIN",))
+    assert plain.process.seccomp != admin.process.seccomp
+
+
+def test_containers_without_a_filter() -> None:
+    assert build(FILTERING, security_opts=("seccomp=unconfined",)).process.seccomp is None
+    assert build(FILTERING, privileged=True).process.seccomp is None
+    for asked in ("seccomp=builtin", DENY):
+        assert build(FILTERING, privileged=True, security_opts=(asked,)).process.seccomp
+
+
+def test_a_host_that_cannot_filter() -> None:
+    assert build(HostFacts()).process.seccomp is None
+    assert build(HostFacts(), security_opts=("seccomp=unconfined",)).process.seccomp is None
+    for asked in ("seccomp=builtin", DENY):
+        with pytest.raises(Unavailable, match="seccomp=unconfined"):
+            build(HostFacts(), security_opts=(asked,))
+
+
+def test_a_wrong_profile_is_refused() -> None:
+    with pytest.raises(InvalidArgument, match="seccomp profile: defaultAction is missing"):
+        build(FILTERING, security_opts=("seccomp={}",))
 
 
 def test_user_mounts_follow_the_defaults_parents_first() -> None:
@@ -274,8 +323,8 @@ def test_a_dev_of_the_users_own_brings_all_below_it() -> None:
 
 @pytest.mark.parametrize("path", ["/proc", "/sys", "/", "rel", "/x/../proc"])
 def test_volumes_over_proc_sys_and_root_are_refused(path: str) -> None:
-    refused("invalid mount path", binds=(bind(path),))
-    refused("invalid mount path", tmpfs={path: ""})
+    refused("invalid (mount path|specification)", binds=(bind(path),))
+    refused("invalid (mount path|specification)", tmpfs={path: ""})
 
 
 def test_shared_memory() -> None:

@@ -262,6 +262,93 @@ async def test_an_ambiguous_prefix_finds_nothing_and_a_name_goes_first(store: Im
     assert store.get(hexes[0][:12]).id == two.id
 
 
+# --- names --------------------------------------------------------------------------------
+
+
+async def test_tags_are_given_and_taken(opened: Opened, store: ImageStore) -> None:
+    image = await store.scratch("a", [ENV])
+    other = await store.scratch("b", [TRUE])
+    await store.tag("a", "127.0.0.1:5000/mine/a:v1")
+    assert store.get("127.0.0.1:5000/mine/a:v1").id == image.id
+    await store.tag(other.id, "a")
+    assert store.get("a").tags == ("a:latest", "b:latest")
+    assert store.get(image.id).tags == ("127.0.0.1:5000/mine/a:v1",)
+    for tag in ("BAD", f"a@{image.id}", "f" * 64):
+        with pytest.raises(InvalidArgument):
+            await store.tag("a", tag)
+    with pytest.raises(NotFound):
+        await store.tag("nope", "x")
+    store = await opened.again()
+    assert store.get("a").id == other.id
+
+
+async def test_registries_know_an_image_by_digest(opened: Opened, store: ImageStore) -> None:
+    image = await store.scratch("a", [ENV])
+    other = await store.scratch("b", [TRUE])
+    name = f"127.0.0.1:5000/a@sha256:{'e' * 64}"
+    await store.note_digest(image.id, name)
+    await store.note_digest("sha256:" + "0" * 64, name)
+    assert store.get(name).repo_digests == (name,)
+    assert store.get(f"127.0.0.1:5000/a:whatever@sha256:{'e' * 64}").id == image.id
+    await store.note_digest(other.id, name)
+    assert store.get(name).id == other.id
+    assert store.get("a").repo_digests == ()
+    store = await opened.again()
+    assert store.get(name).id == other.id
+    assert await store.remove(name) == [{"Untagged": name}]
+    assert store.get("b").repo_digests == ()
+
+
+async def test_an_image_again_under_another_manifest(opened: Opened, store: ImageStore) -> None:
+    image = await store.scratch("a", [ENV])
+    old = opened.root.blob(Digest.parse(image.manifest)).read_bytes()
+    annotated = old[:-1] + b',"annotations":{"a":"b"}}'
+    repo_digest = f"a@{Digest.of(annotated)}"
+
+    async def add(manifest: bytes, repo_digest: str | None) -> Image:
+        async with store.lease() as lease:
+            await store.keep(lease, store.get(image.id))
+            return await store.add(lease, manifest, image.config_json, repo_digest=repo_digest)
+
+    # One that nobody vouches for does not take the place of the one there is.
+    assert (await add(annotated, None)).manifest == image.manifest
+    assert opened.disk() == files_of(image)
+    vouched = await add(annotated, repo_digest)
+    assert vouched.manifest == str(Digest.of(annotated))
+    assert (vouched.id, vouched.tags) == (image.id, image.tags)
+    assert opened.disk() == files_of(vouched)
+    # A second one that a registry vouches for is kept beside it.
+    both = await add(old, f"b@{image.manifest}")
+    assert set(both.blobs) > set(vouched.blobs)
+    assert opened.disk() == files_of(both)
+
+
+async def test_what_is_added_must_be_there(opened: Opened, store: ImageStore) -> None:
+    image = await store.scratch("a", [ENV])
+    data = opened.root.blob(Digest.parse(image.manifest)).read_bytes()
+    other = image.config_json.replace(b'"linux"', b'"linux","author":"other"')
+    async with store.lease() as lease:
+        with pytest.raises(InvalidArgument, match="of another config"):
+            await store.add(lease, data, other)
+    await store.remove("a")
+    async with store.lease() as lease:
+        with pytest.raises(InvalidArgument, match="is not there"):
+            await store.add(lease, data, image.config_json)
+    assert opened.disk() == set()
+
+
+async def test_a_record_of_before_layers_had_sizes(opened: Opened, store: ImageStore) -> None:
+    image = await store.scratch("a", [ENV])
+    old = json.loads(encode(image))
+    old["version"] = 1
+    for name in ("layer_sizes", "repo_digests", "parent"):
+        old.pop(name, None)
+    await opened.database.put(KIND, image.id, json.dumps(old).encode())
+    store = await opened.again()
+    assert store.get("a") == image
+    assert store.get("a").layer_sizes == (image.size,)
+
+
 # --- removing -----------------------------------------------------------------------------
 
 
@@ -352,6 +439,24 @@ async def test_a_forced_removal_keeps_the_layers_until_the_last_container(
     await store.release(tuple)
     assert opened.disk() == set()
     assert store.find(image.id) is None
+
+
+async def test_what_a_container_stands_on_stays_whoever_else_goes(
+    opened: Opened, store: ImageStore
+) -> None:
+    """Also when the record of the container's own image was lost."""
+    image = await store.scratch("a", [ENV])
+    lower = store.lowers(image)[0]
+    stranger = ImageUse(
+        container="c", image_id="sha256:" + "0" * 64, running=False, lowers=(str(lower),)
+    )
+    await store.sweep(lambda: [stranger])
+    removed = await store.remove("a")
+    assert {"Deleted": image.layers[0]} not in removed
+    assert lower.is_dir()
+    assert opened.disk() == {f"layers/{lower.name}"}
+    await store.sweep(tuple)
+    assert opened.disk() == set()
 
 
 async def test_a_removed_image_can_be_made_again(opened: Opened, store: ImageStore) -> None:

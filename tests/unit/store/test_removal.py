@@ -38,6 +38,38 @@ def test_the_last_tag_takes_the_image_along() -> None:
     assert plan(("a:1",), "a:1") == Removal(untag=("a:1",), delete=True)
 
 
+A_DIGEST, B_DIGEST = (f"{name}@sha256:{'e' * 64}" for name in ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "tags, digests, name, expected",
+    [
+        (("a:1",), (A_DIGEST,), "a:1", Removal(untag=("a:1", A_DIGEST), delete=True)),
+        (("a:1", "a:2"), (A_DIGEST,), "a:1", Removal(untag=("a:1",), delete=False)),
+        (("a:1", "b:1"), (A_DIGEST,), "a:1", Removal(untag=("a:1", A_DIGEST), delete=False)),
+        (("a:1",), (B_DIGEST,), "a:1", Removal(untag=("a:1",), delete=False)),
+        (("a:1",), (A_DIGEST,), A_DIGEST, Removal(untag=(A_DIGEST,), delete=False)),
+        ((), (A_DIGEST,), A_DIGEST, Removal(untag=(A_DIGEST,), delete=True)),
+        ((), (A_DIGEST,), "", Removal(untag=(A_DIGEST,), delete=True)),
+        (("a:1",), (A_DIGEST,), "", Removal(untag=("a:1", A_DIGEST), delete=True)),
+        (("h:5000/x:1",), (), "h:5000/x:1", Removal(untag=("h:5000/x:1",), delete=True)),
+    ],
+)
+def test_digests_go_with_the_last_tag_of_their_repository(
+    tags: tuple[str, ...], digests: tuple[str, ...], name: str, expected: Removal
+) -> None:
+    named = Image(id=ID, tags=tags, repo_digests=digests)
+    assert plan_removal(named, name, name, (), held=False, force=False) == expected
+
+
+def test_an_id_with_names_in_two_repositories_must_be_forced() -> None:
+    named = Image(id=ID, tags=("a:1",), repo_digests=(B_DIGEST,))
+    with pytest.raises(Conflict, match="multiple repositories"):
+        plan_removal(named, "", ID, (), held=False, force=False)
+    forced = plan_removal(named, "", ID, (), held=False, force=True)
+    assert forced == Removal(untag=("a:1", B_DIGEST), delete=True)
+
+
 def test_an_id_takes_the_only_tag_along() -> None:
     assert plan(("a:1",), "") == Removal(untag=("a:1",), delete=True)
     assert plan((), "") == Removal(untag=(), delete=True)

@@ -1,0 +1,1 @@
+"""What walks, packs and unpacks file trees: blocking, in a worker process of its own."""

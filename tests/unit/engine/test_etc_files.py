@@ -1,0 +1,141 @@
+"""The files that a run finds in /etc, and the stubs they are mounted on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.engine import etc_files
+from supervisor.engine.stubs import make_stubs
+from supervisor.spec.etc_files import PATHS
+from supervisor.spec.mount_points import MountPoint
+from supervisor.spec.types import Mount
+from tests.unit.engine.test_record import record
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The host's files by path, as `etc_files` reads them."""
+    files = {"/etc/hosts": "10.9.9.9 host\n", "/etc/resolv.conf": "nameserver 10.0.0.1\n"}
+    monkeypatch.setattr(etc_files, "_read", lambda path: files.get(path, ""))
+    return files
+
+
+def provide(folder: Path, settings: dict[str, Any] | None = None, **changes: Any) -> dict[str, str]:
+    made = record(settings, **changes)
+    etc_files.write(folder, made, "web")
+    mounts = etc_files.mounts(folder, made)
+    assert all(mount.source == f"{folder}/{Path(mount.destination).name}" for mount in mounts)
+    return {mount.destination: Path(mount.source).read_text() for mount in mounts}
+
+
+def test_the_three_files(host: dict[str, str], tmp_path: Path) -> None:
+    texts = provide(tmp_path)
+    assert texts.keys() == set(PATHS)
+    assert texts["/etc/hosts"].endswith("127.0.0.1\tweb\n")
+    assert texts["/etc/hostname"] == "web\n"
+    assert texts["/etc/resolv.conf"] == "nameserver 10.0.0.1\n"
+    assert stat.S_IMODE((tmp_path / "hosts").stat().st_mode) == 0o644
+
+
+def test_each_run_has_its_own(host: dict[str, str], tmp_path: Path) -> None:
+    provide(tmp_path)
+    (tmp_path / "hosts").write_text("what the last run made of it, and longer than ours\n" * 50)
+    assert "last run" not in provide(tmp_path)["/etc/hosts"]
+
+
+def test_what_was_asked_for(host: dict[str, str], tmp_path: Path) -> None:
+    settings = {
+        "ExtraHosts": ["db:10.0.0.3"],
+        "Dns": ["10.1.1.1"],
+        "DnsSearch": ["lan"],
+        "DnsOptions": ["ndots:1"],
+    }
+    texts = provide(tmp_path, settings)
+    assert "10.0.0.3\tdb\n" in texts["/etc/hosts"]
+    assert texts["/etc/resolv.conf"] == "nameserver 10.1.1.1\nsearch lan\noptions ndots:1\n"
+
+
+def test_the_hosts_network_has_the_hosts_names(host: dict[str, str], tmp_path: Path) -> None:
+    host["/etc/resolv.conf"] = "nameserver 127.0.0.53\n"
+    texts = provide(tmp_path, {"NetworkMode": "host", "ExtraHosts": ["me:host-gateway"]})
+    assert texts["/etc/hosts"] == "10.9.9.9 host\n127.0.0.1\tme\n"
+    assert texts["/etc/resolv.conf"] == "nameserver 127.0.0.53\n"
+
+
+def test_servers_behind_the_hosts_stub(host: dict[str, str], tmp_path: Path) -> None:
+    host["/etc/resolv.conf"] = "nameserver 127.0.0.53\nsearch lan\n"
+    assert provide(tmp_path)["/etc/resolv.conf"] == ""
+    host["/run/systemd/resolve/resolv.conf"] = "nameserver 10.7.7.7\n"
+    assert provide(tmp_path)["/etc/resolv.conf"] == "nameserver 10.7.7.7\n"
+
+
+def test_the_users_own_mounts_stay(host: dict[str, str], tmp_path: Path) -> None:
+    points = (MountPoint(type="bind", destination="/etc/hosts", source="/h"),)
+    assert provide(tmp_path, mounts=points).keys() == {"/etc/hostname", "/etc/resolv.conf"}
+    assert not (tmp_path / "hosts").exists()
+
+
+def test_read_only(host: dict[str, str], tmp_path: Path) -> None:
+    mounts = etc_files.mounts(tmp_path, record({"ReadonlyRootfs": True}))
+    assert {mount.options for mount in mounts} == {("bind", "rprivate", "ro")}
+    assert isinstance(mounts[0], Mount)
+
+
+# --- stubs
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    lower = tmp_path / "lower"
+    lower.mkdir()
+    (tmp_path / "upper").mkdir()
+    return lower
+
+
+def stubs(image: Path, *others: Path) -> dict[str, os.stat_result]:
+    upper = image.parent / "upper"
+    make_stubs(upper, [str(image), *map(str, others)], ("/proc", *PATHS))
+    return {str(p.relative_to(upper)): p.lstat() for p in upper.rglob("*")}
+
+
+def test_stubs_in_an_empty_image(image: Path) -> None:
+    found = stubs(image)
+    assert found.keys() == {"proc", "etc", "etc/hosts", "etc/hostname", "etc/resolv.conf"}
+    assert stat.S_IMODE(found["etc"].st_mode) == 0o755
+    assert found["etc/hosts"].st_size == 0
+
+
+def test_stubs_leave_the_images_folder_as_it_was(image: Path) -> None:
+    (image / "etc").mkdir(mode=0o2750)
+    (image / "etc").chmod(0o2750)
+    (image / "etc" / "hosts").touch()
+    (image / "proc").mkdir()
+    os.utime(image / "etc", ns=(10**18, 10**18))
+    found = stubs(image)
+    assert found.keys() == {"etc", "etc/hostname", "etc/resolv.conf"}
+    assert stat.S_IMODE(found["etc"].st_mode) == 0o2750
+    assert found["etc"].st_mtime_ns == 10**18
+
+
+def test_the_topmost_layer_says_what_the_folder_is(image: Path, tmp_path: Path) -> None:
+    below = tmp_path / "below"
+    (below / "etc").mkdir(parents=True, mode=0o700)
+    (below / "etc" / "hostname").touch()
+    (image / "etc").mkdir()
+    (image / "etc").chmod(0o711)
+    found = stubs(image, below)
+    assert stat.S_IMODE(found["etc"].st_mode) == 0o711
+    assert "etc/hostname" not in found
+
+
+def test_an_image_that_is_not_plain_is_left_to_init(image: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (image / "etc").symlink_to(outside)
+    assert stubs(image).keys() == {"proc"}
+    assert list(outside.iterdir()) == []

@@ -1,0 +1,82 @@
+"""A container's record: what it keeps of its mounts, and records of older versions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from supervisor.docker.create import from_json as body_from_json
+from supervisor.docker.create import to_json as body_to_json
+from supervisor.engine.record import Record, decode
+from supervisor.errors import ProtocolError
+from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.restart import restart_policy
+from supervisor.spec.mount_points import MountPoint
+from supervisor.spec.types import Mount
+from tests.unit.docker.bodies import decoded, options
+
+POINTS = (
+    MountPoint(type="volume", destination="/v", name="v1", source="/r/volumes/v1/_data"),
+    MountPoint(type="volume", destination="/a", name="0" * 64, source="/r", anonymous=True),
+    MountPoint(type="bind", destination="/etc/hosts", source="/h", propagation="rprivate"),
+    MountPoint(type="tmpfs", destination="/t", words="size=1"),
+)
+
+
+def record(host: dict[str, Any] | None = None, **changes: Any) -> Record:
+    body = decoded(host)
+    return Record(
+        **{
+            "id": "c1",
+            "name": "n1",
+            "created_ns": 1,
+            "image_id": "",
+            "image_ref": "",
+            "lowers": ("/l",),
+            "rootfs_writable": False,
+            "body": body_from_json(body_to_json(body)),
+            "options": options(host),
+            "state": m.State(auto_remove=False, policy=restart_policy("no", 0)),
+            **changes,
+        }
+    )
+
+
+def test_round_trip() -> None:
+    before = record(mounts=POINTS, take_volumes=True)
+    after = decode(before.encode())
+    assert (after.mounts, after.take_volumes) == (POINTS, True)
+    assert after.volumes == {"v1", "0" * 64}
+    assert after.anonymous_volumes == ("0" * 64,)
+
+
+def test_a_record_from_before_there_were_volumes() -> None:
+    before = record({"Binds": ["/srv:/data:ro"], "Mounts": [{"Type": "tmpfs", "Target": "/t"}]})
+    whole = json.loads(before.encode())
+    for name in ("mounts", "take_volumes"):
+        del whole["fixed"][name]
+    for mount in whole["fixed"]["options"]["binds"]:
+        mount.pop("subpath", None)
+    after = decode(json.dumps(whole).encode())
+    assert [(p.type, p.destination, p.read_only) for p in after.mounts] == [
+        ("bind", "/data", True),
+        ("tmpfs", "/t", False),
+    ]
+    assert after.options.binds == (
+        Mount(destination="/data", type="bind", source="/srv", options=("rbind", "rprivate", "ro")),
+    )
+    assert after.take_volumes is False
+
+
+def test_a_record_that_makes_no_sense() -> None:
+    whole = json.loads(record(mounts=POINTS).encode())
+    whole["fixed"]["mounts"][0]["type"] = 5
+    with pytest.raises(ProtocolError):
+        decode(json.dumps(whole).encode())
+
+
+def test_stubs_are_mount_points_that_nobody_asked_for() -> None:
+    own = record(mounts=POINTS)
+    assert own.stubs == ("/dev", "/proc", "/sys", "/etc/hostname", "/etc/resolv.conf")
