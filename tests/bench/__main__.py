@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import fleet, images, latency, oom, residue
+from tests.bench import fleet, images, latency, oom, residue, scrape
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
 
@@ -36,6 +36,7 @@ PARTS: dict[str, Part] = {
     "residue": residue.residue,
     "images": images.images,
     "layers": images.layers,
+    "scrape": scrape.scrape,
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 INTERRUPTED = 130

@@ -1,0 +1,200 @@
+"""`GET /containers/{id}/stats` of Docker's Engine API 1.51, from two samples.
+
+The layout is the one that dockerd has for the host's cgroup version (moby,
+daemon/stats_unix.go); Docker's clients tell them apart by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from metrics.model import Container, Sample
+from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Tasks
+
+_NEVER = "0001-01-01T00:00:00Z"
+_UNLIMITED = (1 << 64) - 1
+_KEYS_V1 = (
+    "cache",
+    "rss",
+    "rss_huge",
+    "mapped_file",
+    "dirty",
+    "writeback",
+    "pgpgin",
+    "pgpgout",
+    "pgfault",
+    "pgmajfault",
+    "inactive_anon",
+    "active_anon",
+    "inactive_file",
+    "active_file",
+    "unevictable",
+)
+_KEYS_V2 = (
+    "anon",
+    "file",
+    "kernel_stack",
+    "slab",
+    "sock",
+    "shmem",
+    "file_mapped",
+    "file_dirty",
+    "file_writeback",
+    "anon_thp",
+    "inactive_anon",
+    "active_anon",
+    "inactive_file",
+    "active_file",
+    "unevictable",
+    "slab_reclaimable",
+    "slab_unreclaimable",
+    "pgfault",
+    "pgmajfault",
+    "workingset_refault",
+    "workingset_activate",
+    "workingset_nodereclaim",
+    "pgrefill",
+    "pgscan",
+    "pgsteal",
+    "pgactivate",
+    "pgdeactivate",
+    "pglazyfree",
+    "pglazyfreed",
+    "thp_fault_alloc",
+    "thp_collapse_alloc",
+)
+_BLKIO = (
+    "io_service_bytes_recursive",
+    "io_serviced_recursive",
+    "io_queue_recursive",
+    "io_service_time_recursive",
+    "io_wait_time_recursive",
+    "io_merged_recursive",
+    "io_time_recursive",
+    "sectors_recursive",
+)
+
+
+def docker_stats(
+    container: Container, now: Sample | None, before: Sample | None, machine_memory: int
+) -> dict[str, Any]:
+    """The answer's JSON. `now` None: the container does not run; `before` None: the first one.
+
+    Devices in `now` must have their numbers (`8:0`), not their names.
+    """
+    head = {
+        "name": f"/{container.name}",
+        "id": container.id,
+        "read": _time(now),
+        "preread": _time(before if now else None),
+    }
+    if now is None:
+        empty = {"pids_stats": {}, "blkio_stats": dict.fromkeys(_BLKIO), "num_procs": 0}
+        rest = {"storage_stats": {}, "cpu_stats": _cpu(None), "precpu_stats": _cpu(None)}
+        return head | empty | rest | {"memory_stats": {}}
+    figures = now.figures
+    answer = head | {
+        "pids_stats": _pids(figures, container.limits.pids),
+        "blkio_stats": _blkio(figures),
+        "num_procs": 0,
+        "storage_stats": {},
+        "cpu_stats": _cpu(now),
+        "precpu_stats": _cpu(before),
+        "memory_stats": _memory(figures.memory, container.limits.memory, machine_memory),
+    }
+    if figures.network:
+        answer["networks"] = {name: _link(link) for name, link in figures.network.items()}
+    return answer
+
+
+def _time(sample: Sample | None) -> str:
+    if sample is None:
+        return _NEVER
+    seconds, nanoseconds = divmod(sample.at_ns, 1_000_000_000)
+    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    return f"{whole}{fraction}Z"
+
+
+def _cpu(sample: Sample | None) -> dict[str, Any]:
+    cpu = (sample.figures.cpu if sample else None) or Cpu(0)
+    answer: dict[str, Any] = {
+        "cpu_usage": {
+            "total_usage": cpu.usage * 1000,
+            "usage_in_kernelmode": (cpu.system or 0) * 1000,
+            "usage_in_usermode": (cpu.user or 0) * 1000,
+        },
+        "throttling_data": {
+            "periods": cpu.periods or 0,
+            "throttled_periods": cpu.throttled_periods or 0,
+            "throttled_time": (cpu.throttled or 0) * 1000,
+        },
+    }
+    if sample is not None:
+        answer["system_cpu_usage"] = sample.system_cpu * 1000
+        answer["online_cpus"] = sample.online_cpus
+    return answer
+
+
+def _memory(memory: Memory | None, limit: int, machine: int) -> dict[str, Any]:
+    if memory is None:
+        return {}
+    most = min(limit, machine) if limit and machine else limit or machine
+    answer: dict[str, Any] = {"usage": memory.usage, "limit": most}
+    if memory.version == 2:
+        answer["stats"] = {key: memory.stat.get(key, 0) for key in _KEYS_V2}
+        failures = memory.ooms
+    else:
+        keys = [*_KEYS_V1, *(f"total_{key}" for key in _KEYS_V1)]
+        keys += ["hierarchical_memory_limit", "hierarchical_memsw_limit"]
+        answer["stats"] = {key: memory.stat.get(key, 0) for key in keys}
+        answer["max_usage"] = memory.peak or 0
+        failures = memory.failures
+    if failures:
+        answer["failcnt"] = failures
+    return answer
+
+
+def _pids(figures: Figures, limit: int) -> dict[str, int]:
+    threads = (figures.tasks or Tasks()).threads
+    if threads is None:
+        return {}
+    answer = {"current": threads}
+    if limit > 0:
+        answer["limit"] = limit
+    elif _is_v2(figures):
+        answer["limit"] = _UNLIMITED
+    return answer
+
+
+def _blkio(figures: Figures) -> dict[str, Any]:
+    v2 = _is_v2(figures)
+    answer: dict[str, Any] = {key: None if v2 else [] for key in _BLKIO}
+    answer[_BLKIO[0]] = _entries(figures.io, 0, 1) or answer[_BLKIO[0]]
+    if not v2:
+        answer[_BLKIO[1]] = _entries(figures.io, 2, 3)
+    return answer
+
+
+def _entries(devices: Mapping[str, DeviceIo], read: int, write: int) -> list[dict[str, Any]]:
+    found = []
+    for number, io in devices.items():
+        major, _, minor = number.partition(":")
+        for operation, value in (("read", io[read]), ("write", io[write])):
+            entry = {"major": int(major), "minor": int(minor), "op": operation, "value": value}
+            found.append(entry)
+    return found
+
+
+def _link(link: Link) -> dict[str, int]:
+    return {
+        f"{direction}_{what}": getattr(link, f"{direction}_{what}")
+        for direction in ("rx", "tx")
+        for what in ("bytes", "packets", "errors", "dropped")
+    }
+
+
+def _is_v2(figures: Figures) -> bool:
+    return figures.memory is None or figures.memory.version == 2

@@ -1,0 +1,227 @@
+"""What is kept of one container."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+
+from metrics.history import History, Point
+from metrics.model import Container, Final, Interface, Sample, Storage
+from metrics.parse import group
+from metrics.parse.figures import NO_LINKS, Cpu, Figures, Glance, Link, Memory
+from metrics.render import labels
+from metrics.render.snapshot import Known, Row, Totals
+from metrics.serve.files import GroupFiles
+
+MAX_INTERFACES = 16
+_HEALTH = {"healthy": 1, "starting": 0, "unhealthy": 0}
+_RECENT = 3
+_ONLY_WITH_QUOTA = frozenset({"throttling"})
+
+
+class Entry:
+    """`files` is None unless it runs. `figures` are the last full ones, until forgotten.
+
+    `ended_at` is monotonic, `started` and `seen` wall-clock seconds. `base` is what to leave
+    out of the totals: what had been used before this agent looked; None = not known yet.
+    """
+
+    __slots__ = (
+        "base",
+        "blocks",
+        "container",
+        "decoder",
+        "ended_at",
+        "exit_code",
+        "figures",
+        "files",
+        "health",
+        "history",
+        "interfaces",
+        "oom_kills_before",
+        "recent",
+        "restarts",
+        "seen",
+        "started",
+        "state",
+        "storage",
+    )
+
+    def __init__(self, container: Container, history: int) -> None:
+        self.container = container
+        self.blocks = labels.Blocks("", "", "")
+        self.state = "created"
+        self.health = -1
+        self.started = 0.0
+        self.seen = 0.0
+        self.interfaces: tuple[Interface, ...] = ()
+        self.storage: tuple[Storage, ...] = ()
+        self.files: GroupFiles | None = None
+        self.decoder = group.Decoder()
+        self.figures: Figures | None = None
+        self.base: Totals | None = None
+        self.ended_at: float | None = None
+        self.exit_code: int | None = None
+        self.restarts = 0
+        self.oom_kills_before = 0
+        self.history = History(history)
+        self.recent: deque[Sample] = deque(maxlen=_RECENT)
+
+    # --- what it is -------------------------------------------------------------------------
+
+    def describe(self, container: Container, allowed: Iterable[str], capped: Counter[str]) -> None:
+        """Take a new description; the labels are made anew."""
+        self.container = container
+        self.blocks = labels.blocks(container, allowed, capped)
+        self._choose_files()
+
+    def _choose_files(self) -> None:
+        # Without a quota nothing is throttled, and on v1 that is a file of its own.
+        if self.files is not None:
+            quota = self.container.limits.cpu_quota > 0
+            self.files.skip = frozenset() if quota else _ONLY_WITH_QUOTA
+
+    def set_health(self, status: str) -> None:
+        """Docker's word for it, "" or "none" without a health check."""
+        self.health = _HEALTH.get(status, -1)
+
+    # --- a run ------------------------------------------------------------------------------
+
+    def begin(self, files: GroupFiles, started: float, base: Totals | None) -> None:
+        """A run has begun; figures start at 0 again."""
+        self.files, self.started, self.base = files, started, base
+        self._choose_files()
+        self.ended_at, self.figures = None, None
+        self.decoder = group.Decoder()
+        self.history.clear()
+        self.recent.clear()
+
+    def finish(self, now: float, final: Final) -> None:
+        """The run is over; `final` corrects what was read last."""
+        if self.files is not None:
+            self.files.close()
+            self.files = None
+        self.figures = corrected(self.figures or Figures(), final)
+        self.ended_at = now
+        memory = self.figures.memory
+        self.oom_kills_before += (memory.oom_kills or 0) if memory else (final.oom_kills or 0)
+
+    def forget_figures(self) -> None:
+        """The last values have been seen often enough."""
+        self.figures = None
+        self.decoder = group.Decoder()
+
+    # --- readings ---------------------------------------------------------------------------
+
+    def take(self, readings: Mapping[str, bytes], links: Mapping[int, Link], at_ns: int) -> None:
+        """New full figures; malformed parts are left out and named in `files.wrong`."""
+        assert self.files is not None
+        self.figures, wrong = self.decoder.figures(readings, self.network(links))
+        if wrong:
+            self.files.wrong += wrong
+        self.seen = at_ns / 1e9
+        if self.base is None:
+            self.base = use(self.figures)
+
+    def network(self, links: Mapping[int, Link]) -> Mapping[str, Link]:
+        """The counters by the interfaces' names inside; the last ones where a link is gone."""
+        if not self.interfaces:
+            return NO_LINKS
+        before = self.figures.network if self.figures else NO_LINKS
+        found = {}
+        for name, index in self.interfaces[:MAX_INTERFACES]:
+            if index in links:
+                found[name] = links[index].peer()
+            elif name in before:
+                found[name] = before[name]
+        return found
+
+    def glimpse(self, seen: Glance, sample: Sample, links: Mapping[int, Link]) -> None:
+        """Keep a background sample."""
+        received = transmitted = 0
+        for _, index in self.interfaces[:MAX_INTERFACES]:
+            if index in links:  # the host's end: what it sends is received
+                received += links[index].tx_bytes
+                transmitted += links[index].rx_bytes
+        memory = self.figures.memory if self.figures else None
+        inactive = memory.inactive_file if memory else 0
+        self.recent.append(sample)
+        self.history.push(
+            Point(
+                sample.at_ns / 1e9,
+                sample.system_cpu,
+                seen.cpu.usage,
+                seen.memory,
+                max(0, seen.memory - inactive),
+                seen.read_bytes,
+                seen.written_bytes,
+                received,
+                transmitted,
+            )
+        )
+
+    # --- what is shown ----------------------------------------------------------------------
+
+    @property
+    def oom_kills(self) -> int:
+        """Of all runs."""
+        running = self.figures.memory if self.figures and self.files else None
+        return self.oom_kills_before + ((running.oom_kills or 0) if running else 0)
+
+    def row(self, figures: Figures | None) -> Row:
+        """The container in cAdvisor's families."""
+        return Row(
+            self.blocks.full,
+            figures,
+            self.container.limits,
+            self.storage,
+            self.started,
+            self.seen,
+            self.health,
+        )
+
+    def known(self) -> Known:
+        """The container in our own families."""
+        name, info = self.blocks.name, self.blocks.info
+        return Known(name, info, self.restarts, self.oom_kills, self.exit_code)
+
+    def used(self) -> Totals:
+        """What this run used while this agent looked."""
+        if self.figures is None:
+            return Totals()
+        if not self.base or not any(self.base):
+            return use(self.figures)
+        now = use(self.figures)
+        return Totals(*(n - b if n > b else 0 for n, b in zip(now, self.base, strict=True)))
+
+
+def use(figures: Figures) -> Totals:
+    """The counters that totals are made of."""
+    cpu = figures.cpu.usage if figures.cpu else 0
+    received = transmitted = read = written = 0
+    for link in figures.network.values():
+        received += link.rx_bytes
+        transmitted += link.tx_bytes
+    for device in figures.io.values():
+        read += device.read_bytes
+        written += device.written_bytes
+    return Totals(cpu, received, transmitted, read, written)
+
+
+def corrected(figures: Figures, final: Final) -> Figures:
+    """The figures with what is known better, since it was read later."""
+    cpu, memory = figures.cpu, figures.memory
+    if final.cpu_usage is not None:
+        cpu = (cpu or Cpu(0))._replace(usage=max(final.cpu_usage, cpu.usage if cpu else 0))
+    if final.memory_peak is not None or final.oom_kills is not None:
+        memory = memory or Memory(2, 0, {})
+        memory = memory._replace(
+            peak=_larger(memory.peak, final.memory_peak),
+            oom_kills=_larger(memory.oom_kills, final.oom_kills),
+        )
+    return figures._replace(cpu=cpu, memory=memory)
+
+
+def _larger(one: int | None, other: int | None) -> int | None:
+    found = [value for value in (one, other) if value is not None]
+    return max(found, default=None)

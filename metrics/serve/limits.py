@@ -1,0 +1,28 @@
+"""How much a scraper may send and how long it may take."""
+
+from __future__ import annotations
+
+MAX_CONNECTIONS = 32
+"""Open at once; for one more the longest idle one is closed."""
+
+MAX_SCRAPES = 8
+"""Answered at once, each of which holds its figures in memory; more wait."""
+
+MAX_HEAD = 16 * 1024
+"""Bytes of a request's line and headers."""
+
+RECEIVE_SIZE = 16 * 1024
+
+HANDSHAKE_SECONDS = 10.0
+
+HEAD_SECONDS = 10.0
+"""From a request's first byte to the end of its headers."""
+
+IDLE_SECONDS = 300.0
+"""Without a request on an open connection: longer than between two scrapes."""
+
+ANSWER_SECONDS = 30.0
+"""For the whole of an answer: a scraper that reads more slowly is cut off."""
+
+CLOSE_SECONDS = 2.0
+"""For TLS to say goodbye."""

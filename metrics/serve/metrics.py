@@ -1,0 +1,119 @@
+"""All of it together: what the supervisor makes one of, tells, and asks."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import trio
+
+from metrics.history import Point
+from metrics.model import Roots, Sample, Settings
+from metrics.render.docker_stats import docker_stats
+from metrics.serve import address, exposition
+from metrics.serve.agent import Agent
+from metrics.serve.containers import Containers
+from metrics.serve.sampler import Sampler
+from metrics.serve.server import PAGE, Server
+from metrics.serve.web import Web
+
+_CAPPED = ("device", "ended_container", "label_count", "label_name", "label_value", "series")
+
+
+class Metrics:
+    """`agent` and `containers` are told what happens; `run` samples, `serve` answers scrapes."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        roots: Roots | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """Nothing is opened yet. `clock` gives monotonic seconds."""
+        self._settings = settings or Settings()
+        self._clock = clock
+        self._sampler = Sampler(self._settings, roots or Roots(), clock=clock, wall_ns=wall_ns)
+        self.agent = Agent()
+
+    @property
+    def containers(self) -> Containers:
+        """Where the supervisor tells of containers."""
+        return self._sampler.containers
+
+    # --- what the API asks -----------------------------------------------------------------------
+
+    def sample(self, id: str) -> Sample | None:
+        """All figures of a container now, read at once; None when it does not run."""
+        return self._sampler.sample(id)
+
+    def earlier(self, id: str) -> Sample | None:
+        """A background sample (CPU only) to compare with; None right after the start."""
+        return self._sampler.earlier(id)
+
+    def docker_stats(self, id: str, now: Sample | None, before: Sample | None) -> dict[str, Any]:
+        """The JSON of Docker's `GET /containers/{id}/stats`; KeyError for an unknown id.
+
+        One answer: `now = sample(id)`, `before = earlier(id)` (None for one-shot). A stream:
+        each time the last one's `now` is the next one's `before`.
+        """
+        entry = self.containers.get(id)
+        if entry is None:
+            raise KeyError(id)
+        return docker_stats(entry.container, now, before, self._sampler.machine_memory())
+
+    def history(self, id: str) -> list[Point]:
+        """The background samples of the last minute, the oldest first."""
+        entry = self.containers.get(id)
+        return entry.history.points() if entry else []
+
+    # --- tasks -----------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sample, and watch the event loop's lag, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self._sampler.run)
+            nursery.start_soon(self._watch_lag)
+            task_status.started()
+
+    async def serve(
+        self,
+        listeners: list[trio.SocketListener],
+        *,
+        web: Web | None = None,
+        page: Callable[[], bytes] = lambda: PAGE,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer scrapes until cancelled; `run` must be running. `page` makes the HTML at `/`."""
+        server = Server(self.scrape, web or Web(clock=self._clock), page)
+        await server.serve(listeners, task_status=task_status)
+
+    async def scrape(self, scraper: str, openmetrics: bool) -> Iterator[bytes]:
+        """Fresh figures as text, a family at a time; `scraper` tells who asks how often."""
+        self.containers.cadence.scraped(scraper, self._clock())
+        snapshot = await self._sampler.fresh()
+        capped = Counter(dict.fromkeys(_CAPPED, 0))
+        capped.update(snapshot.capped)
+        capped.update(self.agent.capped)
+        snapshot = snapshot._replace(capped=capped)
+        return exposition.pages(snapshot, self.agent.registry, openmetrics=openmetrics)
+
+    async def _watch_lag(self) -> None:
+        interval = self._settings.lag_interval
+        while True:
+            due = trio.current_time() + interval
+            await trio.sleep_until(due)
+            self.agent.lag(max(0.0, trio.current_time() - due))
+
+
+async def listen(text: str) -> list[trio.SocketListener]:
+    """Listen at `127.0.0.1:9323` or the like. ConfigError, AddressError."""
+    return await address.listen(address.parse(text))
+
+
+def load_web_config(path: str) -> Web:
+    """Read a web-config file ("" = none: plain HTTP for all). ConfigError."""
+    return Web(path, clock=time.monotonic)
