@@ -13,6 +13,7 @@ import pytest
 
 from supervisor.spec.seccomp.abis import numbers
 from tests.api.box import IMAGE, Box
+from tests.support import places
 from tests.support.daemon import Daemon
 
 pytestmark = pytest.mark.feature("seccomp")
@@ -293,3 +294,41 @@ def test_info_inspect_and_explain(box: Box) -> None:
             _, found = box.daemon.request("GET", f"/orlop/explain?ref={ref}")
             assert found["seccomp"]["mode"] == mode, state
             box.orlop("start", ref)
+
+
+# --- a host that cannot -------------------------------------------------------------------------
+
+# The daemon under a filter of its own, by which seccomp(2) is not there.
+DAEMON_WITHOUT = """
+import struct, sys
+from supervisor.daemon.main import main
+from supervisor.kernel import seccomp
+from supervisor.kernel._call import SYS
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, SYS["seccomp"]), (6, 0, 0, 0x50026), (6, 0, 0, 0x7FFF0000)]
+seccomp.install(b"".join(struct.pack("=HBBI", *one) for one in code))
+sys.exit(main())
+"""
+
+
+def test_a_host_without_seccomp_warns_and_refuses_profiles() -> None:
+    with places.short_folder() as folder:
+        daemon = Daemon(folder, program=("-c", DAEMON_WITHOUT))
+        try:
+            daemon.start()
+            box = Box(daemon)
+            box.build()
+            assert "no seccomp on this host" in daemon.log
+            _, info = daemon.request("GET", "/info")
+            assert info["SecurityOptions"] == ["name=cgroupns"]
+            assert ["no seccomp on this host" in one for one in info["Warnings"]] == [True]
+            plain = box.run(script="echo ran")
+            assert (plain.returncode, plain.stdout) == (0, "ran\n")
+            assert "WARNING: no seccomp on this host" in plain.stderr
+            for flags in (UNCONFINED, ("--privileged",)):
+                assert box.run(*flags, script="true").stderr == ""
+            refused = box.run("--security-opt", "seccomp=builtin", script="true")
+            assert refused.returncode == 125
+            assert "seccomp is not available on this host" in refused.stderr
+            box.remove_all()
+        finally:
+            daemon.close()
