@@ -30,7 +30,7 @@ check-static:
 	$(BIN)/lint-imports --no-logo
 
 check-unit:
-	$(BIN)/pytest tests/unit --limit-skips=check
+	$(BIN)/pytest tests/unit --limit-skips=check --numprocesses=2 --quiet
 
 format:
 	@$(SETUP) check

@@ -101,7 +101,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("text, sentence", WRONG, ids=[text[:60] for text, _ in WRONG])
+@pytest.mark.parametrize("text, sentence", WRONG, ids=[sentence for _, sentence in WRONG])
 def test_one_clear_error(text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, HERE)
