@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Collection,
     Mapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
 from supervisor.docker.changes import Change
@@ -220,6 +221,23 @@ class RegistriesLike(Protocol):
         """Docker's rows of repositories."""
 
 
+class MeteringLike(Protocol):
+    """What containers use; Unavailable where metrics are off."""
+
+    def operation(self, operation: str) -> AbstractContextManager[None]:
+        """Around the answer to one of the routing table's operations: it is timed."""
+
+    async def scrape(
+        self, accept: str
+    ) -> tuple[str, Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]]:
+        """A content type that suits the Accept header, and what writes the exposition."""
+
+    def stats(
+        self, container_id: str, before: Any = None, *, compare: bool = False
+    ) -> tuple[Mapping[str, Any], Any]:
+        """Docker's figures now, and a sample: the next call's `before`."""
+
+
 class EngineLike(Protocol):
     """What the handlers ask for."""
 
@@ -234,6 +252,9 @@ class EngineLike(Protocol):
 
     @property
     def image_service(self) -> ImageServiceLike: ...
+
+    @property
+    def metering(self) -> MeteringLike: ...
 
     @property
     def registries(self) -> RegistriesLike: ...

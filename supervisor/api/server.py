@@ -122,7 +122,8 @@ class Server:
                 query=query,
                 body=b"" if streamed else await connection.body(),
             )
-            return await HANDLERS[match.operation](exchange)
+            with self._engine.metering.operation(match.operation):
+                return await HANDLERS[match.operation](exchange)
         except (Disconnected, h11.RemoteProtocolError, RequestTimeout):
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes its request's answer

@@ -50,6 +50,7 @@ COMMANDS = {
     "save": ("image_archives", "Save images to a tar archive"),
     "search": ("registries", "Search docker.io or a registry for images"),
     "start": ("start", "Start one or more stopped containers"),
+    "stats": ("stats", "Display what containers use, once a second"),
     "stop": ("control", "Stop one or more running containers"),
     "system": ("system", "Manage Orlop: df"),
     "tag": ("image_names", "Give an image another name"),

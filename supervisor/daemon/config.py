@@ -18,7 +18,10 @@ DEFAULT_FILE = "/etc/orlop/orlop.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Settings of one daemon; `log_max_size` is in bytes."""
+    """Settings of one daemon; `log_max_size` is in bytes.
+
+    `metrics_addr` is HOST:PORT or "off"; "" is the default address, done without if it is in use.
+    """
 
     data_root: str = "/var/lib/orlop"
     run_root: str = "/run/orlop"
@@ -27,6 +30,8 @@ class Config:
     log_level: str = "info"
     log_max_size: int = 10 << 20
     log_max_files: int = 3
+    metrics_addr: str = ""
+    metrics_web_config: str = ""
     registries: RegistryConfig = field(default_factory=RegistryConfig)
 
     @property
@@ -46,6 +51,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise InvalidArgument(f"config file {path}: {(error.strerror or '').lower()}") from None
     except ValueError as error:
         raise InvalidArgument(f"config file {path}: {error}") from None
+    table = {key.replace("-", "_"): value for key, value in table.items()}
     log = table.pop("log", {})
     if not isinstance(log, dict):
         raise InvalidArgument(f"config file {path}: log: expected a table")

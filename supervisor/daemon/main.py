@@ -22,6 +22,7 @@ from supervisor.daemon.listen import listen
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
+from supervisor.engine.metering import DEFAULT_ADDRESS, OFF
 from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
 from supervisor.kernel import process
 from supervisor.kernel.cgroups import detect
@@ -66,6 +67,16 @@ def parser() -> argparse.ArgumentParser:
         metavar="URL",
         action="append",
         help="ask this for images of docker.io first; may be given often",
+    )
+    p.add_argument(
+        "--metrics-addr",
+        metavar="HOST:PORT|off",
+        help=f"where Prometheus is answered (default: {DEFAULT_ADDRESS})",
+    )
+    p.add_argument(
+        "--metrics-web-config",
+        metavar="FILE",
+        help="TLS and users of that address, in the format of Prometheus' exporter-toolkit",
     )
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
@@ -138,6 +149,8 @@ async def serve(config: Config) -> None:
     host = Host(root, database, detect(), config.cgroup_parent)
     host.log_max_size, host.log_max_files = config.log_max_size, config.log_max_files
     try:
+        if config.metrics_addr != OFF:
+            await host.metering.switch_on(config.metrics_addr, config.metrics_web_config)
         host.hierarchy.prepare()
         for warning in host.hierarchy.warnings:
             log.warning("%s", warning)
@@ -161,6 +174,7 @@ async def serve(config: Config) -> None:
 async def _run(engine: Engine, listener: trio.SocketListener) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
+        await nursery.start(engine.metering.run)
         await nursery.start(engine.run)
         await engine.host.database.settle()
         await engine.images.sweep(engine.uses)

@@ -35,6 +35,7 @@ ROUTES: dict[str, str] = {
     "GET /containers/json": "ContainerList",
     "GET /containers/*/json": "ContainerInspect",
     "GET /containers/*/top": "ContainerTop",
+    "GET /containers/*/stats": "ContainerStats",
     "GET /containers/*/logs": "ContainerLogs",
     "POST /containers/*/start": "ContainerStart",
     "POST /containers/*/stop": "ContainerStop",
@@ -80,6 +81,7 @@ ROUTES: dict[str, str] = {
     "GET /volumes/*": "VolumeInspect",
     "DELETE /volumes/*": "VolumeDelete",
     "POST /volumes/prune": "VolumePrune",
+    "GET /metrics": "Metrics",
     "GET /orlop/doctor": "OrlopDoctor",
     "GET /orlop/layers": "OrlopLayers",
     "GET /orlop/whence": "OrlopWhence",
@@ -106,7 +108,7 @@ _ABSENT = {
     "plugins": "plugins are not supported",
     "images": "this image operation is not supported: images come from `orlop image scratch`",
 }
-_ABSENT_ACTIONS = frozenset({"stats", "copy", "prune", "checkpoints", "attach/ws"})
+_ABSENT_ACTIONS = frozenset({"copy", "prune", "checkpoints", "attach/ws"})
 
 
 def route(method: str, path: str) -> Match:

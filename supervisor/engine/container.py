@@ -106,6 +106,7 @@ class Container:
                 self.exits += 1
                 self.stops += state.phase is not Phase.RESTARTING
                 self.last_exit = state.exit
+            self.host.metering.stepped(self, fact, before)
             failure = await self._perform_all(effects)
             if answer is not None and failure is not None:
                 answer.refuse(OrlopError(f"{type(fact).__name__}: {failure}"))

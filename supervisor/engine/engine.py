@@ -89,6 +89,7 @@ class Engine:
             images, RegistryConfig(), of_machine(os.uname().machine), self._image_moved
         )
         self.explaining = Explaining(self)
+        self.metering = host.metering
         self.image_service = ImageService(self)
         self._nursery: trio.Nursery | None = None
         self._rng = random.SystemRandom()
@@ -215,6 +216,7 @@ class Engine:
         container = Container(self.host, record, self._nursery)
         self.containers[record.id] = container
         self.names[record.name] = record.id
+        self.metering.added(record)
         self._nursery.start_soon(container.run)
         return container
 
@@ -229,6 +231,7 @@ class Engine:
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
         self.execs.forget(container.id)
+        self.metering.removed(container.id)
         self.nursery.start_soon(self.images.release, self.uses)
 
     def _new_id(self) -> str:
@@ -372,6 +375,7 @@ class Engine:
         container.record.changed()
         await self.host.save(container.record).wait()
         self.names.pop(old, None)
+        self.metering.changed(container.record)
         self.host.emit(container.record, "rename", {"oldName": f"/{old}"})
 
     async def update(self, ref: str, body: UpdateBody) -> builtins.list[str]:
@@ -400,6 +404,7 @@ class Engine:
         record.state = replace(record.state, policy=policy)
         record.changed()
         await self.host.save(record).wait()
+        self.metering.changed(record)
         self.host.emit(record, "update", {})
         return [*checks.warnings(self.host, options), *unwritten]
 

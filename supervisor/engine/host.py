@@ -13,6 +13,7 @@ import trio
 from supervisor.engine import device_nodes, etc_files, system_calls
 from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
+from supervisor.engine.metering import Metering
 from supervisor.engine.record import Record
 from supervisor.engine.stubs import make_stubs
 from supervisor.engine.watcher import Watcher
@@ -50,6 +51,7 @@ class Host:
         self.watcher = Watcher()
         self.folders = FolderWatch()
         self.bus = EventBus()
+        self.metering = Metering(self)
         self.facts = HostFacts(
             cgroup=layout.kind,
             v1_controllers=frozenset(layout.v1),

@@ -114,6 +114,7 @@ class Task:
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
         self.group = group
+        self.host.metering.adopted(self.container, group.paths)
         self.oom = OomWatcher(self.host, group, oom_kills, self._oom)
 
     # --- the engine's pokes -------------------------------------------------------------

@@ -48,7 +48,7 @@ def leave(kind: str, options: argparse.Namespace) -> None:
 def main() -> None:
     """Serve until SIGTERM."""
     parser = argparse.ArgumentParser()
-    for name in ("--host", "--cgroup-parent", "--data-root", "--run-root"):
+    for name in ("--host", "--cgroup-parent", "--data-root", "--run-root", "--metrics-addr"):
         parser.add_argument(name, required=True)
     parser.add_argument("--leave", nargs="*", default=[])
     options = parser.parse_args()

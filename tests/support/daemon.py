@@ -131,6 +131,7 @@ class Daemon:
             *(sys.executable, *program),
             *("--data-root", str(self.data_root), "--run-root", str(self.run_root)),
             *("--host", self.host, "--cgroup-parent", self.cgroup_parent),
+            *("--metrics-addr", "off"),
             *arguments,
         ]
         self.log_path = folder / "daemon.log"
@@ -254,7 +255,7 @@ class Daemon:
     def _answers(self) -> bool:
         try:
             return self.request("GET", "/_ping", timeout=START_SECONDS)[0] == 200
-        except (FileNotFoundError, ConnectionRefusedError):
+        except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
             return False
 
     def _remove_containers(self) -> list[str]:

@@ -27,6 +27,7 @@ from supervisor.wire.logrecord import Record
 from tests.unit.api.fake_archives import FakeArchives
 from tests.unit.api.fake_explaining import FakeExplaining
 from tests.unit.api.fake_images import FakeImageService
+from tests.unit.api.fake_metering import FakeMetering
 from tests.unit.api.fake_registries import FakeRegistries
 from tests.unit.api.fake_volumes import FakeVolumes
 
@@ -104,6 +105,7 @@ class FakeEngine:
         self.image_service = FakeImageService(self)
         self.archives = FakeArchives()
         self.explaining = FakeExplaining()
+        self.metering = FakeMetering()
         self.registries = FakeRegistries()
         self.volumes = FakeVolumes()
         self.containers: dict[str, FakeContainer] = {}

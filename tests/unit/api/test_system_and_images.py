@@ -90,7 +90,7 @@ async def test_scratch(api: Api) -> None:
         ("POST", "/session", 501, "orlop image scratch"),
         ("POST", "/build", 501, "orlop image scratch"),
         ("POST", "/commit", 400, "'container' is missing"),
-        ("GET", "/containers/x/stats", 501, "stats"),
+        ("GET", "/containers/x/stats", 404, "No such container: x"),
         ("POST", "/containers/x/copy", 501, "copy"),
         ("POST", "/containers/prune", 501, "prune"),
         ("GET", "/containers/x/attach/ws", 501, "attach/ws"),

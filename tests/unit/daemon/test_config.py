@@ -16,6 +16,13 @@ def test_file_then_command_line(tmp_path: Path) -> None:
     assert config.host == Config().host
 
 
+def test_metrics(tmp_path: Path) -> None:
+    file = tmp_path / "orlop.toml"
+    file.write_text('metrics-addr = "off"\nmetrics_web_config = "/w.yml"\n')
+    config = merge(Config(), read_file(file))
+    assert (config.metrics_addr, config.metrics_web_config) == ("off", "/w.yml")
+
+
 def test_registries(tmp_path: Path) -> None:
     file = tmp_path / "orlop.toml"
     file.write_text(

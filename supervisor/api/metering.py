@@ -1,0 +1,56 @@
+"""Handlers of what containers use: stats, and Prometheus' exposition."""
+
+from __future__ import annotations
+
+import trio
+
+from supervisor.api.connection import Connection
+from supervisor.api.exchange import Exchange
+from supervisor.api.messages import JSON_TYPE, Answer, json_answer, json_line
+from supervisor.docker.query import boolean
+from supervisor.errors import NotFound
+
+SECONDS = 1.0
+"""Between the objects of a stream."""
+
+
+async def container_stats(exchange: Exchange) -> Answer | None:
+    """GET /containers/{id}/stats?stream,one-shot
+
+    The first object goes out at once, compared with a background sample where there is one;
+    a stream ends with the container's removal.
+    """
+    query, metering = exchange.query, exchange.engine.metering
+    container = exchange.engine.inspect(exchange.ref).id
+    once = boolean(query, "one-shot")
+    if not boolean({"stream": "1", **query}, "stream"):
+        return json_answer(metering.stats(container, compare=not once)[0])
+    first, sample = metering.stats(container, compare=not once)
+
+    async def produce(connection: Connection) -> bytes:
+        figures, before = first, sample
+        while True:
+            await connection.chunk(json_line(figures))
+            await trio.sleep(SECONDS)
+            try:
+                figures, before = metering.stats(container, before)
+            except NotFound:
+                return b""
+
+    await exchange.stream([(b"Content-Type", JSON_TYPE)], produce, endless=True)
+    return None
+
+
+async def metrics(exchange: Exchange) -> Answer | None:
+    """GET /metrics"""
+    request = exchange.connection.request
+    headers = request.headers if request is not None else ()
+    accept = b", ".join(value for name, value in headers if name == b"accept")
+    content_type, write = await exchange.engine.metering.scrape(accept.decode("latin-1"))
+
+    async def produce(connection: Connection) -> bytes:
+        await write(connection.chunk)
+        return b""
+
+    await exchange.stream([(b"Content-Type", content_type.encode())], produce, endless=False)
+    return None

@@ -1,0 +1,279 @@
+"""Metrics follow the containers: what the supervisor tells the package `metrics`, and asks it.
+
+Off until `switch_on`, which alone imports `metrics.serve`: a daemon without metrics does not pay
+for them. A failure in here is logged once and never reaches a container.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+
+import trio
+
+from metrics.errors import AddressError, ConfigError
+from metrics.model import Container as Description
+from metrics.model import Final, Limits, Settings
+from metrics.render.negotiation import OPENMETRICS, TEXT, wants_openmetrics
+from supervisor import __version__
+from supervisor.errors import InvalidArgument, NotFound, NotModified, Unavailable
+from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.state import State, docker_status
+
+if TYPE_CHECKING:
+    from metrics.serve import Metrics
+    from metrics.serve.agent import Operation
+    from metrics.serve.web import Web
+    from supervisor.engine.container import Container
+    from supervisor.engine.host import Host
+    from supervisor.engine.record import Record
+    from supervisor.spec.types import CgroupPaths, Resources
+
+log = logging.getLogger("orlop.metrics")
+
+DEFAULT_ADDRESS = "127.0.0.1:9323"
+OFF = "off"
+_SHARES = 1024
+_PERIOD = 100_000
+# Who scrapes over the API's socket, as the intervals of scrapers are told apart.
+_SCRAPER = "api"
+_OPERATIONS: Mapping[str, Operation] = {
+    "ContainerCreate": "create",
+    "ContainerStart": "start",
+    "ContainerStop": "stop",
+    "ContainerKill": "kill",
+    "ContainerRestart": "restart",
+    "ContainerPause": "pause",
+    "ContainerUnpause": "unpause",
+    "ContainerUpdate": "update",
+    "ContainerDelete": "remove",
+    "ExecStart": "exec",
+}
+
+P = ParamSpec("P")
+Write = Callable[[bytes], Awaitable[None]]
+Pieces = Callable[[Iterable[bytes], Write], Awaitable[None]]
+ExitReason = Literal["completed", "error", "signal", "oom_killed", "stopped", "lost"]
+
+
+def _harmless(tell: Callable[P, None]) -> Callable[P, None]:
+    """A failure of `tell` is logged, the first time, and goes no further."""
+    said = False
+
+    @functools.wraps(tell)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        nonlocal said
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # whatever it is, no container may suffer from it
+            if not said:
+                said = True
+                log.exception("metrics: %s failed; said once", tell.__name__)
+
+    return guarded
+
+
+class Metering:
+    """Every method that tells something is cheap, never raises, and does nothing while off."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._metrics: Metrics | None = None
+        self._listeners: Sequence[trio.SocketListener] = ()
+        self._web: Web | None = None
+        self._pieces: Pieces
+
+    # --- its life -------------------------------------------------------------------------
+
+    async def switch_on(self, address: str, web_config: str) -> None:
+        """Begin to count and listen at `address` ("" = the default one, if it is free).
+
+        InvalidArgument for what is no address or no web-config file, Unavailable where the
+        address cannot be listened at.
+        """
+        # TLS, HTTP and Prometheus' client: only for those who use them.
+        from metrics.serve import Metrics, exposition, listen, load_web_config  # noqa: PLC0415
+
+        try:
+            self._web = load_web_config(web_config)
+            self._listeners = await listen(address or DEFAULT_ADDRESS)
+        except ConfigError as error:
+            raise InvalidArgument(str(error)) from None
+        except AddressError as error:
+            if address:
+                raise Unavailable(str(error)) from None
+            log.warning("%s; GET /metrics on the API's socket has them", error)
+        root = str(self._host.root.path)
+        self._pieces = exposition.pieces
+        self._metrics = Metrics(Settings(version=__version__, filesystems=(root,)))
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Sample and answer scrapes until cancelled; returns at once while off."""
+        if self._metrics is None:
+            task_status.started()
+            return
+        running = False
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._metrics.run)
+                if self._listeners:
+                    serve = functools.partial(self._metrics.serve, web=self._web)
+                    await nursery.start(serve, list(self._listeners))
+                for listener in self._listeners:
+                    host, port = listener.socket.getsockname()[:2]
+                    shown = f"[{host}]" if ":" in host else host
+                    log.info("metrics at %s:%d", shown, port)
+                running = True
+                task_status.started()
+        except Exception:  # containers go on without metrics
+            log.exception("metrics have failed and are off until the daemon starts again")
+            self._metrics = None
+            if not running:
+                task_status.started()
+
+    # --- what happens to containers -------------------------------------------------------
+
+    @_harmless
+    def added(self, record: Record) -> None:
+        """It was created, or found at the start."""
+        if self._metrics is not None:
+            status = docker_status(record.state)
+            self._metrics.containers.add(self._description(record), state=status)
+
+    @_harmless
+    def changed(self, record: Record) -> None:
+        """It was renamed or updated."""
+        if self._metrics is not None:
+            self._metrics.containers.changed(self._description(record))
+
+    @_harmless
+    def removed(self, container_id: str) -> None:
+        """It is no more."""
+        if self._metrics is not None:
+            self._metrics.containers.removed(container_id)
+
+    @_harmless
+    def adopted(self, container: Container, paths: CgroupPaths) -> None:
+        """A previous supervisor started its run, which goes on."""
+        if self._metrics is not None and container.state.pid:
+            at = container.state.started_ns / 1e9
+            self._metrics.containers.started(container.id, paths, at=at)
+
+    @_harmless
+    def stepped(self, container: Container, fact: m.Fact | m.Request, before: State) -> None:
+        """Its state has changed; at the end of a run its cgroup is still there."""
+        metrics, after = self._metrics, container.state
+        if metrics is None or after is before:
+            return
+        if isinstance(fact, m.TaskStarted):
+            group = container.task.group if container.task else None
+            group = group or self._host.hierarchy.open(container.id)
+            metrics.containers.started(container.id, group.paths, at=after.started_ns / 1e9)
+        elif isinstance(fact, m.Exited) and before.live:
+            self._ended(container, before, fact.exit.code)
+            metrics.agent.exited(exit_reason(before, container.last_exit or fact.exit))
+        elif isinstance(fact, m.StartFailed) and before.live:
+            self._ended(container, before, fact.code)
+            metrics.agent.exited("start_failed")
+        if after.restart_count > before.restart_count:
+            metrics.containers.restarted(container.id)
+        metrics.containers.state(container.id, docker_status(after))
+
+    def _ended(self, container: Container, before: State, code: int) -> None:
+        assert self._metrics is not None
+        final = Final(oom_kills=before.oom_kills)
+        self._metrics.containers.ended(container.id, final, exit_code=code)
+
+    def _description(self, record: Record) -> Description:
+        return Description(
+            id=record.id,
+            name=record.name,
+            image=record.image_ref,
+            cgroup=f"/{self._host.hierarchy.parent}/{record.id}",
+            image_digest=record.image_id,
+            network_mode=record.body.host_config.network_mode or "default",
+            restart_policy=record.state.policy.name,
+            labels=record.body.labels,
+            limits=limits(record.options.resources),
+        )
+
+    @contextmanager
+    def operation(self, operation: str) -> Iterator[None]:
+        """Around an operation of the API: how long it took, and whether it failed."""
+        name = _OPERATIONS.get(operation)
+        if self._metrics is None or name is None:
+            yield
+            return
+        as_it_was: NotModified | None = None
+        with self._metrics.agent.operation(name):
+            try:
+                yield
+            except NotModified as error:  # an answer, and no failure
+                as_it_was = error
+        if as_it_was is not None:
+            raise as_it_was
+
+    # --- what the API asks ----------------------------------------------------------------
+
+    async def scrape(self, accept: str) -> tuple[str, Callable[[Write], Awaitable[None]]]:
+        """The content type of an exposition that suits `accept`, and what writes it."""
+        openmetrics = wants_openmetrics(accept)
+        pages = await self._asked().scrape(_SCRAPER, openmetrics)
+        return OPENMETRICS if openmetrics else TEXT, functools.partial(self._pieces, pages)
+
+    def stats(
+        self, container_id: str, before: Any = None, *, compare: bool = False
+    ) -> tuple[dict[str, Any], Any]:
+        """Docker's figures of a container now, and the sample that the next call compares with.
+
+        `compare`: without `before`, with a background sample if there is one.
+        """
+        metrics = self._asked()
+        now = metrics.sample(container_id)
+        if before is None and compare:
+            before = metrics.earlier(container_id)
+        try:
+            return metrics.docker_stats(container_id, now, before), now
+        except KeyError:
+            raise NotFound(f"No such container: {container_id}") from None
+
+    def _asked(self) -> Metrics:
+        if self._metrics is None:
+            raise Unavailable(
+                "metrics are off: the daemon runs with --metrics-addr off, or its log says why"
+            )
+        return self._metrics
+
+
+def exit_reason(before: State, end: m.Exit) -> ExitReason:
+    """Why a run ended, whose state was `before` until then."""
+    if end.error:
+        return "lost"
+    if end.oom_killed:
+        return "oom_killed"
+    if before.stop_requested or before.phase in (m.Phase.STOPPING, m.Phase.REMOVING):
+        return "stopped"
+    if end.signal:
+        return "signal"
+    return "error" if end.code else "completed"
+
+
+def limits(r: Resources) -> Limits:
+    """A container's limits as they are shown: 0 is unlimited."""
+    period = r.cpu_period or _PERIOD
+    quota = max(r.cpu_quota or 0, 0)
+    if r.nano_cpus:
+        period, quota = _PERIOD, r.nano_cpus * _PERIOD // 1_000_000_000
+    swap = r.memory_swap if r.memory_swap is not None else 2 * (r.memory or 0)
+    return Limits(
+        memory=r.memory or 0,
+        memory_reservation=r.memory_reservation or 0,
+        memory_swap=max(swap, 0),
+        cpu_quota=quota,
+        cpu_period=period,
+        cpu_shares=r.cpu_shares or _SHARES,
+        pids=max(r.pids_limit or 0, 0),
+    )
