@@ -1,0 +1,1 @@
+"""Effects, on trio: netlink sockets, namespaces, the firewall, the port proxy, the DNS server."""

@@ -1,0 +1,1 @@
+"""The firewall as nftables objects, encoded for nfnetlink: linux/netfilter/nf_tables.h."""
