@@ -216,7 +216,7 @@ def _lifetime(
     if any(record.ttl >> 31 for record in kept):  # RFC 2181, 8: treat as 0
         return 0
     if answers and code == Code.NO_ERROR:
-        return min(record.ttl for record in kept)
+        return min((record.ttl for record in kept), default=0)  # nothing but EDNS options
     for record in kept[answers:]:
         if record.kind == SOA and record.length >= 20:
             minimum = data[record.offset + record.length - 4 : record.offset + record.length]

@@ -136,6 +136,15 @@ def test_garbled_messages(data: st.DataObject) -> None:
         dns.for_client(asked, got, 10, limit=1232)
 
 
+def test_a_reply_whose_only_answer_is_an_option_is_not_kept() -> None:
+    reply = question(size=1232)
+    reply.header.qr = 1
+    raw = bytearray(packed(reply))
+    raw[6:8], raw[10:12] = raw[10:12], raw[6:8]  # the OPT record counts as an answer
+    got = dns.parse_reply(bytes(raw), query(), int.from_bytes(raw[:2], "big"))
+    assert (got.ttl, got.ttl_offsets) == (0, ())
+
+
 # --- our answers --------------------------------------------------------------------------------
 
 
