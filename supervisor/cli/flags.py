@@ -10,7 +10,7 @@ exactly one value (`--rm` becomes `--rm=true`) and hands argparse only those.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from supervisor.cli.failures import FAILED, Misuse
@@ -146,6 +146,10 @@ class Parser(argparse.ArgumentParser):
         default = [] if many and default is None else default
         self._declare(names, kind=kind, parse=parse, many=many, default=default, help=help)
 
+    def filters(self, *names: str, help: str) -> None:
+        """Declare a flag that collects filters: (name, value), as often as it is given."""
+        self.flag(*names, kind="filter", many=True, parse=name_value, help=help)
+
     def switch(self, *names: str, help: str, default: bool | None = False) -> None:
         """Declare a boolean flag: `--name`, `--name=false`."""
         self._declare(names, kind="", parse=switch, many=False, default=default, help=help)
@@ -239,6 +243,31 @@ class Parser(argparse.ArgumentParser):
         if not rest:
             raise Misuse(missing, self.prog)
         return rest.pop(0)
+
+
+def subcommand(
+    group: str,
+    summary: str,
+    commands: Mapping[str, str],
+    words: Sequence[str],
+    aliases: Mapping[str, str] | None = None,
+) -> tuple[str, list[str]]:
+    """Which of a group's `commands` (name → one line of help) is asked for, and its own words.
+
+    Raises HelpWanted where none is named, Misuse for one that there is not.
+    """
+    lines = "".join(f"  {name:<9}{line}\n" for name, line in commands.items())
+    parser = Parser(
+        group, "COMMAND", summary, interspersed=False, notes=f"Commands:\n{lines}".rstrip()
+    )
+    operands = parser.parse(words).operands
+    if not operands:
+        raise HelpWanted(parser.format_help())
+    asked, *rest = operands
+    name = (aliases or {}).get(asked, asked)
+    if name not in commands:
+        raise Misuse(f"unknown command: orlop {group} {name}", parser.prog, FAILED)
+    return name, rest
 
 
 def _describe(flags: Sequence[Flag]) -> list[str]:

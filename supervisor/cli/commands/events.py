@@ -9,7 +9,7 @@ from typing import Any
 
 from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
-from supervisor.cli.flags import Parser, name_value
+from supervisor.cli.flags import Parser
 from supervisor.cli.listing import printable
 from supervisor.cli.timestamps import query_time, rfc3339
 
@@ -17,12 +17,9 @@ from supervisor.cli.timestamps import query_time, rfc3339
 def events(words: Sequence[str], context: Context) -> int:
     """Print what happens, a line each, until interrupted or `--until`."""
     parser = Parser("events", "", "Get real time events from the daemon", count=(0, 0))
-    parser.flag(
+    parser.filters(
         "-f",
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Only events with this (event=oom, container=web, type=container, label=x=y)",
     )
     parser.flag("--format", help="'json' or a template ('{{.Action}} {{.Actor.ID}}')")

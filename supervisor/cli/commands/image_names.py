@@ -8,7 +8,7 @@ from typing import Any
 
 from supervisor.cli.client import filters_json, image_path
 from supervisor.cli.context import Context
-from supervisor.cli.flags import Parser, name_value, switch
+from supervisor.cli.flags import Parser, switch
 from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, printable, show
 from supervisor.oci.reference import parse
 from supervisor.spec.units import format_size
@@ -88,11 +88,8 @@ def image_prune(words: Sequence[str], context: Context, name: str) -> int:
     """Remove images that nothing uses."""
     parser = Parser(name, "", "Remove unused images", count=(0, 0))
     parser.switch("-a", "--all", help="Remove all unused images, not just dangling ones")
-    parser.flag(
+    parser.filters(
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Remove only images with this (until=24h, label=x, label!=x)",
     )
     parser.switch("-f", "--force", help="Do not prompt for confirmation")

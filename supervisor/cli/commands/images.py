@@ -11,8 +11,8 @@ from typing import Any
 from supervisor.cli.client import filters_json, image_path
 from supervisor.cli.commands.objects import declare_format, print_objects
 from supervisor.cli.context import Context, for_each
-from supervisor.cli.failures import FAILED, Failure, Misuse
-from supervisor.cli.flags import HelpWanted, Parser, name_value
+from supervisor.cli.failures import Failure
+from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import SHORT_ID, Row, age, local_time, show
 from supervisor.spec.units import format_size
 
@@ -56,21 +56,8 @@ _ALIASES = {"list": "ls", "remove": "rm"}
 
 def image(words: Sequence[str], context: Context) -> int:
     """The commands below `orlop image`."""
-    lines = "".join(f"  {name:<9}{summary}\n" for name, (_, _, summary) in _GROUP.items())
-    parser = Parser(
-        "image",
-        "COMMAND",
-        "Manage images",
-        interspersed=False,
-        notes=f"Commands:\n{lines}".rstrip(),
-    )
-    operands = parser.parse(words).operands
-    if not operands:
-        raise HelpWanted(parser.format_help())
-    name, *rest = operands
-    name = _ALIASES.get(name, name)
-    if name not in _GROUP:
-        raise Misuse(f"unknown command: orlop image {name}", parser.prog, FAILED)
+    summaries = {name: summary for name, (_, _, summary) in _GROUP.items()}
+    name, rest = subcommand("image", "Manage images", summaries, words, _ALIASES)
     module, function, _ = _GROUP[name]
     command: Callable[..., int] = getattr(import_module(module), function)
     if module == _REGISTRIES:
@@ -83,12 +70,9 @@ def images(words: Sequence[str], context: Context, name: str = "images") -> int:
     parser = Parser(name, "[REPOSITORY[:TAG]]", "List images", count=(0, 1))
     parser.switch("-a", "--all", help="Show all images (default hides intermediate images)")
     parser.switch("--digests", help="Show digests")
-    parser.flag(
+    parser.filters(
         "-f",
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Show only images with this (reference=busybox*, label=x=y, dangling=true,"
         " before=IMAGE, since=IMAGE, until=24h)",
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
-from supervisor.cli.flags import Parser, integer, name_value
+from supervisor.cli.flags import Parser, integer
 from supervisor.cli.listing import SHORT_ID, Labelled, Row, age, ellipsis, local_time, quoted, show
 
 _HEADINGS = {
@@ -32,12 +32,9 @@ def ps(words: Sequence[str], context: Context) -> int:
     """List containers."""
     parser = Parser("ps", "", "List containers", count=(0, 0))
     parser.switch("-a", "--all", help="Show all containers (default shows just running)")
-    parser.flag(
+    parser.filters(
         "-f",
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Show only containers with this (status=exited, name=web, label=x=y, ...)",
     )
     parser.flag(

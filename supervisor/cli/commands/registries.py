@@ -10,7 +10,7 @@ from supervisor.cli import credentials
 from supervisor.cli.client import Client, filters_json, image_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import Failure
-from supervisor.cli.flags import Parser, name_value, natural
+from supervisor.cli.flags import Parser, natural
 from supervisor.cli.listing import Row, ellipsis, printable, show
 from supervisor.cli.progress import follow, stdout
 from supervisor.oci.docker_config import HUB_SERVER, server_key
@@ -166,12 +166,9 @@ def search(words: Sequence[str], context: Context) -> int:
         "Search docker.io for images, or a registry's catalogue by HOST[:PORT]/WORD",
         count=(1, 1),
     )
-    parser.flag(
+    parser.filters(
         "-f",
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Show only repositories with this (is-official=true, stars=3)",
     )
     parser.flag(

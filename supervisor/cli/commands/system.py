@@ -7,8 +7,7 @@ from typing import Any
 
 from supervisor.cli.commands.images import names_of, unique_size
 from supervisor.cli.context import Context
-from supervisor.cli.failures import FAILED, Misuse
-from supervisor.cli.flags import HelpWanted, Parser
+from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, layout, printable, quoted, show
 from supervisor.spec.units import format_size
 
@@ -27,19 +26,7 @@ View = dict[str, Any]
 
 def system(words: Sequence[str], context: Context) -> int:
     """The commands below `orlop system`."""
-    parser = Parser(
-        "system",
-        "COMMAND",
-        "Manage Orlop",
-        interspersed=False,
-        notes="Commands:\n  df       Show disk usage",
-    )
-    operands = parser.parse(words).operands
-    if not operands:
-        raise HelpWanted(parser.format_help())
-    name, *rest = operands
-    if name != "df":
-        raise Misuse(f"unknown command: orlop system {name}", parser.prog, FAILED)
+    _, rest = subcommand("system", "Manage Orlop", {"df": "Show disk usage"}, words)
     return _df(rest, context)
 
 

@@ -9,8 +9,8 @@ from supervisor.cli import values
 from supervisor.cli.client import Client, filters_json, volume_path
 from supervisor.cli.commands.objects import declare_format, print_objects
 from supervisor.cli.context import Context, for_each
-from supervisor.cli.failures import FAILED, DaemonError, Misuse
-from supervisor.cli.flags import HelpWanted, Parser, name_value
+from supervisor.cli.failures import FAILED, DaemonError
+from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import Labelled, show
 from supervisor.spec.units import format_size
 
@@ -37,19 +37,7 @@ _ALIASES = {"list": "ls", "remove": "rm"}
 
 def volume(words: Sequence[str], context: Context) -> int:
     """The commands below `orlop volume`."""
-    lines = "".join(f"  {name:<9}{summary}\n" for name, summary in _SUMMARIES.items())
-    parser = Parser(
-        "volume",
-        "COMMAND",
-        "Manage volumes",
-        interspersed=False,
-        notes=f"Commands:\n{lines}".rstrip(),
-    )
-    operands = parser.parse(words).operands
-    if not operands:
-        raise HelpWanted(parser.format_help())
-    name, *rest = operands
-    name = _ALIASES.get(name, name)
+    name, rest = subcommand("volume", "Manage volumes", _SUMMARIES, words, _ALIASES)
     commands = {
         "create": _create,
         "inspect": _inspect,
@@ -57,8 +45,6 @@ def volume(words: Sequence[str], context: Context) -> int:
         "prune": _prune,
         "rm": _remove,
     }
-    if name not in commands:
-        raise Misuse(f"unknown command: orlop volume {name}", parser.prog, FAILED)
     return commands[name](rest, context)
 
 
@@ -87,12 +73,9 @@ def _create(words: Sequence[str], context: Context) -> int:
 
 def _list(words: Sequence[str], context: Context) -> int:
     parser = Parser("volume ls", "", _SUMMARIES["ls"], count=(0, 0))
-    parser.flag(
+    parser.filters(
         "-f",
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Show only volumes with this (dangling=true, driver=local, label=x=y, name=part)",
     )
     parser.flag(
@@ -160,11 +143,8 @@ def _remove(words: Sequence[str], context: Context) -> int:
 def _prune(words: Sequence[str], context: Context) -> int:
     parser = Parser("volume prune", "", _SUMMARIES["prune"], count=(0, 0))
     parser.switch("-a", "--all", help="Remove all unused volumes, not just anonymous ones")
-    parser.flag(
+    parser.filters(
         "--filter",
-        kind="filter",
-        many=True,
-        parse=name_value,
         help="Remove only volumes with this (label=x, label!=x)",
     )
     parser.switch("-f", "--force", help="Do not prompt for confirmation")
