@@ -110,14 +110,7 @@ def _pair_constants(bridge: int, group: int, mtu: int) -> bytes:
 
 def mark_port(port: str, alias: str, *, isolated: bool) -> bytes:
     """Alias, bridge port options, no IPv6 address: what the creating message cannot set."""
-    return message(
-        RTM_NEWLINK,
-        NLM_F_ACK,
-        _LINK_SAME,
-        text(IFLA_IFNAME, port),
-        attribute(IFLA_IFALIAS, alias.encode()),
-        _port_constants(isolated),
-    )
+    return _mark(port, alias, _port_constants(isolated))
 
 
 @lru_cache(maxsize=2)
@@ -156,25 +149,17 @@ def make_bridge(name: str, *, group: int, mtu: int, mac: bytes) -> bytes:
 
 def mark_bridge(name: str, alias: str) -> bytes:
     """Alias, and no IPv6 address of the kernel's making."""
-    return message(
-        RTM_NEWLINK,
-        NLM_F_ACK,
-        _LINK_SAME,
-        text(IFLA_IFNAME, name),
-        attribute(IFLA_IFALIAS, alias.encode()),
-        _NO_LINK_LOCAL,
-    )
+    return _mark(name, alias, _NO_LINK_LOCAL)
 
 
 def set_alias(name: str, alias: str) -> bytes:
     """Only the alias."""
-    return message(
-        RTM_NEWLINK,
-        NLM_F_ACK,
-        _LINK_SAME,
-        text(IFLA_IFNAME, name),
-        attribute(IFLA_IFALIAS, alias.encode()),
-    )
+    return _mark(name, alias)
+
+
+def _mark(name: str, alias: str, *more: bytes) -> bytes:
+    header = text(IFLA_IFNAME, name), attribute(IFLA_IFALIAS, alias.encode())
+    return message(RTM_NEWLINK, NLM_F_ACK, _LINK_SAME, *header, *more)
 
 
 def set_mtu(index: int, mtu: int) -> bytes:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from supervisor.cli.failures import Failure
+from supervisor.cli.session import write_all
 
 
 def check_output(path: str | None, what: str) -> None:
@@ -33,12 +34,14 @@ def write_output(path: str | None, pieces: Iterable[bytes]) -> None:
     """
     if not path:
         sys.stdout.flush()
-        _write(sys.stdout.fileno(), pieces)
+        for piece in pieces:
+            write_all(sys.stdout.fileno(), piece)
         return
     target = Path(path).resolve()
     if target.exists() and not target.is_file():
         with target.open("wb", buffering=0) as file:
-            _write(file.fileno(), pieces)
+            for piece in pieces:
+                write_all(file.fileno(), piece)
         return
     _replace(target, pieces)
 
@@ -48,17 +51,11 @@ def _replace(target: Path, pieces: Iterable[bytes]) -> None:
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         try:
-            _write(fd, pieces)
+            for piece in pieces:
+                write_all(fd, piece)
         finally:
             os.close(fd)
         temporary.rename(target)
     except BaseException:
         temporary.unlink()
         raise
-
-
-def _write(fd: int, pieces: Iterable[bytes]) -> None:
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(fd, view) :]

@@ -18,19 +18,10 @@ from supervisor.errors import Conflict, KernelError
 from supervisor.kernel import capabilities
 from supervisor.kernel.cgroups import Group
 from supervisor.kernel.mounts import MountInfo, mountinfo
-from supervisor.kernel.namespaces import CLONE_NEWUTS, setns
+from supervisor.kernel.namespaces import CLONE_NEWUTS, PROC_NAMES, setns
 from supervisor.kernel.paths import open_in_root
 
-NAMESPACES = {
-    "pid": "pid",
-    "mount": "mnt",
-    "network": "net",
-    "uts": "uts",
-    "ipc": "ipc",
-    "cgroup": "cgroup",
-    "user": "user",
-    "time": "time",
-}
+NAMESPACES = {**PROC_NAMES, "time": "time"}
 MAX_PROCESSES = 1000
 
 

@@ -30,7 +30,8 @@ from supervisor.snapshot.archive_paths import (
 from supervisor.snapshot.decompress import Source, decompressed, kind
 from supervisor.snapshot.operations import Tell
 from supervisor.snapshot.tar_in import Extraction, Owner, Rules
-from supervisor.snapshot.tar_out import TarWriter, write_all
+from supervisor.snapshot.tar_out import TarWriter
+from supervisor.snapshot.tar_pieces import write_all
 from supervisor.snapshot.tar_places import InRoot
 from supervisor.snapshot.view import Tree, open_tree
 from supervisor.spec import users
@@ -56,7 +57,8 @@ def run_get(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> di
         raise InvalidArgument(f"{what.path} is a socket, which no tar can have")
     tell(path_stat(tree, what, fd))
     pieces = TarWriter(tree.ids).whole(fd, what.base, contained(tree.root))
-    write_all(fds["output"], pieces)
+    for piece in pieces:
+        write_all(fds["output"], piece)
     return {}
 
 

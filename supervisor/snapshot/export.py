@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from supervisor.snapshot.operations import Tell
-from supervisor.snapshot.tar_out import TarWriter, write_all
+from supervisor.snapshot.tar_out import TarWriter
+from supervisor.snapshot.tar_pieces import write_all
 from supervisor.snapshot.view import open_tree
 
 
@@ -20,5 +21,6 @@ def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[s
     """Operation "export": names are relative to the root, which itself is left out."""
     tree = open_tree(arguments["view"], fds)
     tell({})
-    write_all(fds["output"], TarWriter(tree.ids).whole(tree.root, ""))
+    for piece in TarWriter(tree.ids).whole(tree.root, ""):
+        write_all(fds["output"], piece)
     return {}

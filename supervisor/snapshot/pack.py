@@ -17,20 +17,12 @@ from supervisor.oci.tar import Entry, Limits, Type, padding
 from supervisor.snapshot.folders import is_whiteout
 from supervisor.snapshot.lowers import Lowers, is_folder, is_opaque
 from supervisor.snapshot.operations import Tell
-from supervisor.snapshot.tar_output import CHUNK, TarOutput
+from supervisor.snapshot.tar_output import TarOutput
+from supervisor.snapshot.tar_pieces import TYPES, content, entry_of
 from supervisor.snapshot.walk import Found, Left, open_quietly, walk
 
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _LIMITS = Limits()
-_SECOND = 10**9
-_TYPES = {
-    stat.S_IFREG: Type.FILE,
-    stat.S_IFDIR: Type.FOLDER,
-    stat.S_IFLNK: Type.SYMLINK,
-    stat.S_IFCHR: Type.CHAR,
-    stat.S_IFBLK: Type.BLOCK,
-    stat.S_IFIFO: Type.FIFO,
-}
 # What a host's security modules say of files is this host's alone; docker leaves out all but
 # the one that is part of a program.
 _CAPABILITY = "security.capability"
@@ -86,13 +78,13 @@ class Packing:
 
     def _put_whiteout(self, found: Found, status: os.stat_result) -> None:
         folder = found.path.removesuffix(found.name)
-        self._output.entry(_entry(folder + WHITEOUT + found.name, Type.FILE, status))
+        self._output.entry(entry_of(folder + WHITEOUT + found.name, Type.FILE, status))
 
     def _put(self, found: Found, status: os.stat_result) -> None:
-        type = _TYPES.get(stat.S_IFMT(status.st_mode))
+        type = TYPES.get(stat.S_IFMT(status.st_mode))
         if type is None:  # a socket: docker leaves it out too
             return
-        entry = _entry(found.path, type, status)
+        entry = entry_of(found.path, type, status)
         if status.st_nlink > 1 and type is not Type.FOLDER:
             first = self._names.get((status.st_dev, status.st_ino))
             if first is not None:
@@ -111,7 +103,6 @@ class Packing:
                 self._put_node(found, entry)
 
     def _put_file(self, found: Found, entry: Entry) -> None:
-        """Its content as long as its status says: cut, or filled with zeros, if it changes."""
         try:
             fd = os.open(found.name, _OPEN_FILE, dir_fd=found.folder_fd)
         except OSError:  # gone, or something else by now
@@ -123,14 +114,8 @@ class Packing:
             entry = entry._replace(size=status.st_size, xattrs=_xattrs(fd, found.path))
             self._output.entry(entry)
             self._remember(status, found.path)
-            left = entry.size
-            while left and (data := os.read(fd, min(left, CHUNK))):
+            for data in content(fd, entry.size):
                 self._output.data(data)
-                left -= len(data)
-            while left:
-                filling = bytes(min(left, CHUNK))
-                self._output.data(filling)
-                left -= len(filling)
             self._output.data(padding(entry.size))
         finally:
             os.close(fd)
@@ -181,17 +166,3 @@ def _check_name(found: Found) -> None:
         raise InvalidArgument(
             f"/{found.path}: a layer cannot have it, names with {WHITEOUT} mean deletions"
         )
-
-
-def _entry(path: str, type: Type, status: os.stat_result) -> Entry:
-    device = status.st_rdev if type in (Type.CHAR, Type.BLOCK) else 0
-    return Entry(
-        path=path,
-        type=type,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime=status.st_mtime_ns // _SECOND * _SECOND,
-        devmajor=os.major(device),
-        devminor=os.minor(device),
-    )

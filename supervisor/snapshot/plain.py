@@ -10,6 +10,7 @@ from typing import Any
 from supervisor.errors import InvalidArgument
 from supervisor.snapshot.decompress import Source, decompressed, kind
 from supervisor.snapshot.operations import Tell
+from supervisor.snapshot.tar_pieces import write_all
 from supervisor.snapshot.unpack import BOMB_RATIO, BOMB_SIZE
 
 
@@ -24,9 +25,7 @@ def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[s
     for part in unless_bomb(source, decompressed(source, kind(source.peek()))):
         digest.update(part)
         size += len(part)
-        view = memoryview(part)
-        while view:
-            view = view[os.write(fds["output"], view) :]
+        write_all(fds["output"], part)
     os.fsync(fds["output"])
     return {"digest": f"sha256:{digest.hexdigest()}", "size": size}
 

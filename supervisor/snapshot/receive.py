@@ -24,6 +24,7 @@ from supervisor.oci.tar import Data, Entry, Limits, TarReader, Type
 from supervisor.snapshot.decompress import Source, decompressed, kind
 from supervisor.snapshot.operations import Tell
 from supervisor.snapshot.plain import unless_bomb
+from supervisor.snapshot.tar_pieces import write_all
 
 LIMITS = Limits(entries=10_000, path=1024)
 KNOWN = -1
@@ -83,9 +84,7 @@ class _Receiver:
             self._begin(event)
         elif isinstance(event, Data) and self._fd >= 0:
             self._hash.update(event.data)
-            view = memoryview(event.data)
-            while view:
-                view = view[os.write(self._fd, view) :]
+            write_all(self._fd, event.data)
 
     def _begin(self, entry: Entry) -> None:
         name = normal_name(entry.path)

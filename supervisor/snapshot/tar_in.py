@@ -20,6 +20,7 @@ from supervisor.oci.tar import Data, End, Entry, Event, Type
 from supervisor.snapshot import file_caps
 from supervisor.snapshot.ids import IDENTITY, IdMaps
 from supervisor.snapshot.remove import remove
+from supervisor.snapshot.tar_pieces import write_all
 from supervisor.snapshot.tar_places import FOLDER, Place
 
 _ATTEMPTS = 8  # to replace a name that somebody else keeps making anew
@@ -257,10 +258,8 @@ class _File:
         return found[0]
 
     def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        self._left -= len(view)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        self._left -= len(data)
+        write_all(self._fd, data)
         if not self._left:
             self.complete()
 

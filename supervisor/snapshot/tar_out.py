@@ -9,26 +9,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from supervisor.errors import InvalidArgument
 from supervisor.oci.tar import END, Entry, Type, encode_header, padding
 from supervisor.snapshot import file_caps
 from supervisor.snapshot.ids import IDENTITY, IdMaps
+from supervisor.snapshot.tar_pieces import CHUNK, TYPES, content, entry_of
+from supervisor.snapshot.walk import MAX_DEPTH
 
-MAX_DEPTH = 2000
-"""Folders inside each other, each a descriptor; a path of the longest length has no more."""
-
-CHUNK = 256 * 1024
 NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_TYPES = {
-    stat.S_IFREG: Type.FILE,
-    stat.S_IFDIR: Type.FOLDER,
-    stat.S_IFLNK: Type.SYMLINK,
-    stat.S_IFCHR: Type.CHAR,
-    stat.S_IFBLK: Type.BLOCK,
-    stat.S_IFIFO: Type.FIFO,
-}
 
 Shown = Callable[[os.stat_result, int], bool]
 """Whether what is in a folder (its status, an O_PATH fd of it) belongs into the tar."""
@@ -54,7 +44,7 @@ class TarWriter:
         Raises InvalidArgument for a socket, OSError.
         """
         status = os.fstat(fd)
-        if stat.S_IFMT(status.st_mode) not in _TYPES:
+        if stat.S_IFMT(status.st_mode) not in TYPES:
             raise InvalidArgument(f"{name} is a socket, which no tar can have")
         if name:
             yield from self._entry(fd, status, name)
@@ -86,7 +76,7 @@ class TarWriter:
             return
         try:
             status = os.fstat(fd)
-            if stat.S_IFMT(status.st_mode) not in _TYPES:  # a socket: docker leaves it out too
+            if stat.S_IFMT(status.st_mode) not in TYPES:  # a socket: docker leaves it out too
                 return
             path = here.path + name
             yield from self._entry(fd, status, path)
@@ -98,25 +88,14 @@ class TarWriter:
             os.close(fd)
 
     def _entry(self, fd: int, status: os.stat_result, path: str) -> Iterator[bytes]:
-        type = _TYPES[stat.S_IFMT(status.st_mode)]
+        type = TYPES[stat.S_IFMT(status.st_mode)]
         uid, gid = self._ids.inside(status.st_uid, status.st_gid)
-        entry = Entry(
-            path=path,
-            type=type,
-            mode=stat.S_IMODE(status.st_mode),
-            uid=uid,
-            gid=gid,
-            # As docker: whole seconds, for which no tar needs extensions.
-            mtime=status.st_mtime_ns // 10**9 * 10**9,
-        )
+        entry = entry_of(path, type, status)._replace(uid=uid, gid=gid)
         if type is Type.FILE:
             yield from self._file(fd, status, entry)
             return
         if type is Type.SYMLINK:
             entry = entry._replace(link=os.readlink("", dir_fd=fd))
-        elif type in (Type.CHAR, Type.BLOCK):
-            major, minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-            entry = entry._replace(devmajor=major, devminor=minor)
         yield from self._put(encode_header(entry))
 
     def _file(self, fd: int, status: os.stat_result, entry: Entry) -> Iterator[bytes]:
@@ -129,22 +108,14 @@ class TarWriter:
         capabilities = file_caps.read(path, self._ids)
         if capabilities:
             entry = entry._replace(xattrs={file_caps.NAME: capabilities})
-        content = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             yield from self._put(encode_header(entry._replace(size=status.st_size)))
-            yield from self._content(content, status.st_size)
+            for data in content(file, status.st_size):
+                yield from self._put(data)
+            self._waiting += padding(status.st_size)
         finally:
-            os.close(content)
-
-    def _content(self, fd: int, size: int) -> Iterator[bytes]:
-        """As many bytes as the header says, with zeros for those that are gone by now."""
-        left = size
-        while left:
-            wanted = min(left, CHUNK)
-            data = os.read(fd, wanted) or bytes(wanted)
-            left -= len(data)
-            yield from self._put(data)
-        self._waiting += padding(size)
+            os.close(file)
 
     def _put(self, data: bytes) -> Iterator[bytes]:
         self._waiting += data
@@ -171,11 +142,3 @@ class _Folder:
 
     def close(self) -> None:
         os.close(self.fd)
-
-
-def write_all(fd: int, pieces: Iterable[bytes]) -> None:
-    """Write every byte into `fd`, as fast as it takes them."""
-    for piece in pieces:
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(fd, view) :]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import Any
 
 from supervisor.oci.tar import END, Entry, encode_header
-
-CHUNK = 256 * 1024
+from supervisor.snapshot.tar_pieces import CHUNK, write_all
 
 
 class TarOutput:
@@ -57,6 +55,4 @@ class TarOutput:
     def _write(self, data: bytes) -> None:
         self._hash.update(data)
         self._tar_size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)

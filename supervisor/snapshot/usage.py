@@ -9,9 +9,9 @@ from typing import Any
 
 from supervisor.snapshot.lowers import OPEN, lstat
 from supervisor.snapshot.operations import Tell
+from supervisor.snapshot.walk import MAX_DEPTH
 
 _BLOCK = 512  # of st_blocks, on every filesystem (stat(2))
-_MAX_DEPTH = 2000
 
 
 def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[s
         if status is None:
             continue
         count.add(status)
-        if stat.S_ISDIR(status.st_mode) and len(open_folders) < _MAX_DEPTH:
+        if stat.S_ISDIR(status.st_mode) and len(open_folders) < MAX_DEPTH:
             try:
                 inner = os.open(name, OPEN, dir_fd=fd)
             except OSError:  # gone, or something else by now

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.box import IMAGE, Box, eventually, has_controller
+from tests.api.box import IMAGE, Box, eventually
 from tests.support.pace import limit
 
 
@@ -236,7 +236,7 @@ def test_init_reaps_and_forwards(box: Box) -> None:
 # --- limits ---------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not has_controller("pids"), reason="needs the pids controller")
+@pytest.mark.feature("cgroup-pids")
 def test_pids_limit_ends_a_fork_bomb(box: Box) -> None:
     script = "for i in $(seq 50); do sleep 100 & done; echo all"
     done = box.run("--pids-limit", "8", script=script)

@@ -164,7 +164,8 @@ def test_ordinary_work(box: Box) -> None:
         "chmod 600 f; touch -d 2020-01-01 f; rm -r a e; (echo one; echo two) | sort -r | head -n 1;"
         "ping -c 1 -W 2 127.0.0.1 >/dev/null; echo hi > g & wait; sleep 0.01; chown 5:5 g;"
         "mknod n c 1 3; su -s /bin/sh -c 'id -u' root 2>/dev/null || id -u; tty >/dev/null;"
-        "(nc -l -p 4242 > h & for i in 1 2 3 4 5 6 7 8 9; do echo net | "
+        # The listener's input never ends: at its end it would hang up on a slow caller.
+        "mkfifo open; (nc -l -p 4242 <> open > h & for i in 1 2 3 4 5 6 7 8 9; do echo net | "
         "nc -w 20 127.0.0.1 4242 2>/dev/null && break; sleep 0.1; done; wait);"
         "cat h; hostname; date -d 2020-01-01 +%Y; time -p true"
     )
