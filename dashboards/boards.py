@@ -369,6 +369,23 @@ CONTAINERS = Board(
                 lines("Received", "Bps", top(_RECEIVED)),
                 lines("Sent", "Bps", top(_SENT)),
                 lines(
+                    "Packets",
+                    "pps",
+                    top(
+                        f"{by_name('container_network_receive_packets_total')}"
+                        f" + {by_name('container_network_transmit_packets_total')}"
+                    ),
+                    help="Received and sent.",
+                ),
+                lines(
+                    "Packets with errors",
+                    "pps",
+                    top(
+                        f"{by_name('container_network_receive_errors_total')}"
+                        f" + {by_name('container_network_transmit_errors_total')}"
+                    ),
+                ),
+                lines(
                     "Packets dropped",
                     "pps",
                     top(
@@ -610,6 +627,30 @@ CONTAINER = Board(
                     ),
                 ),
                 lines(
+                    "Packets",
+                    "pps",
+                    *(
+                        Query(
+                            f"sum by (interface) "
+                            f"({rate(f'container_network_{way}_packets_total', ONE)})",
+                            "{{interface}} " + verb,
+                        )
+                        for way, verb in (("receive", "received"), ("transmit", "sent"))
+                    ),
+                ),
+                lines(
+                    "Network, in all",
+                    "bytes",
+                    *(
+                        Query(
+                            f"sum by (interface) (container_network_{way}_bytes_total{{{ONE}}})",
+                            "{{interface}} " + verb,
+                        )
+                        for way, verb in (("receive", "received"), ("transmit", "sent"))
+                    ),
+                    help="Since the run began; what was disconnected counts, too.",
+                ),
+                lines(
                     "Packets lost",
                     "pps",
                     *(
@@ -639,6 +680,7 @@ CONTAINER = Board(
 
 # --- the agent ----------------------------------------------------------------------------------
 
+_STAGES = "orlop_container_stage_duration_seconds"
 LATENCIES = ((0.5, "p50"), (0.99, "p99"))
 
 
@@ -705,7 +747,31 @@ AGENTS = Board(
                 lines(
                     "Time of a start's stages",
                     "s",
-                    *quantiles("orlop_container_stage_duration_seconds", "stage"),
+                    *quantiles(_STAGES, "stage"),
+                ),
+                lines(
+                    "Where a start's time goes",
+                    "s",
+                    Query(
+                        f"sum by (stage) ({rate(f'{_STAGES}_sum', MACHINE)})"
+                        f" / sum by (stage) ({rate(f'{_STAGES}_count', MACHINE)})",
+                        "{{stage}}",
+                    ),
+                    stacked=True,
+                    help="Means. rootfs and cgroup run at the same time.",
+                ),
+                lines(
+                    "Starts",
+                    "ops",
+                    Query(
+                        "sum by (outcome) ("
+                        + rate(
+                            "orlop_container_operation_duration_seconds_count",
+                            f'{MACHINE},operation="start"',
+                        )
+                        + ")",
+                        "{{outcome}}",
+                    ),
                 ),
                 lines(
                     "Ends",

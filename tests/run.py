@@ -26,6 +26,8 @@ SAME_EVERYWHERE = (
     *(f"tests/api/test_copy{part}.py" for part in ("", "_storm")),
     *(f"tests/api/test_registry{part}.py" for part in ("", "_faults", "_secrets")),
     *(f"tests/api/test_{name}.py" for name in ("images", "templates", "volumes")),
+    *(f"tests/api/test_network{part}.py" for part in ("s", "_clients", "_names", "_ports")),
+    "tests/api/test_network_traffic.py",
     *(f"tests/kernel/test_{name}.py" for name in ("archive", "copy_up", "image_store", "pack")),
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),
     "tests/kernel/netplumb",

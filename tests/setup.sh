@@ -99,10 +99,16 @@ flock 9 # two makes at once share one .venv
 virtual_environment
 case $target in
   check) ;;
-  demo) static_busybox ;;
+  demo)
+    static_busybox
+    need nsenter util-linux "the demonstration's host is a network namespace"
+    ;;
   test)
     static_busybox
     need nft nftables "the host probe tries it"
+    need dig bind9-dnsutils "it asks the name server of networks"
+    need docker-compose docker-compose "it drives the API's networks as people do"
+    need nsenter util-linux "daemons are started in network namespaces with it"
     need mkfs.ext4 e2fsprogs "the guest's disk is ext4"
     docker_client
     registry_tools

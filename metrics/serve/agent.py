@@ -29,7 +29,7 @@ Stage = Literal["rootfs", "cgroup", "netns", "shim", "exec", "net"]
 ExitReason = Literal[
     "completed", "error", "signal", "oom_killed", "stopped", "health", "start_failed", "lost"
 ]
-ReapedKind = Literal["container", "exec", "orphan", "shim"]
+ReapedKind = Literal["container", "exec", "shim"]
 HealthResult = Literal["healthy", "unhealthy", "timeout", "error"]
 Outcome = Literal["ok", "error", "cancelled"]
 

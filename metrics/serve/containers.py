@@ -10,7 +10,7 @@ that lived for 50 ms between two samples has its figures read at `ended`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from metrics.cadence import Cadence
 from metrics.model import STATES, Container, Final, Interface, Settings, Storage
@@ -37,9 +37,10 @@ class Containers:
         clock: Callable[[], float],
         wall_ns: Callable[[], int],
         links: Callable[[], Mapping[int, Link]],
+        links_of: Callable[[Collection[int]], Mapping[int, Link]],
     ) -> None:
-        """`clock` tells monotonic seconds, `wall_ns` the time of day, `links` the interfaces'
-        counters as they are now."""
+        """`clock` tells monotonic seconds, `wall_ns` the time of day, `links` all interfaces'
+        counters a short time ago, `links_of` those of a few at this moment."""
         self.capped: Counter[str] = Counter()
         self.cadence = Cadence()
         self.wrong: list[str] = []
@@ -47,7 +48,7 @@ class Containers:
         self._clock = clock
         self._wall_ns = wall_ns
         self._since = wall_ns() / 1e9
-        self._links = links
+        self._links, self._links_of = links, links_of
         self._budget = Budget(settings.max_fds)
         self._entries: dict[str, Entry] = {}
         self._running: dict[str, Entry] = {}
@@ -91,9 +92,14 @@ class Containers:
             entry.storage = tuple(storage)
 
     def interfaces(self, id: str, interfaces: Iterable[Interface]) -> None:
-        """Its network interfaces now; none for one that shares another's network."""
+        """Its network interfaces now; none for one that shares another's network.
+
+        Best told before one goes: its last counts are read now.
+        """
         if entry := self._entries.get(id):
-            entry.interfaces = tuple(interfaces)
+            if entry.files is not None and entry.interfaces.indexes:
+                entry.interfaces.take(self._links_of(entry.interfaces.indexes))
+            entry.interfaces.change(interfaces)
 
     def restarted(self, id: str) -> None:
         """The restart policy starts it again."""
@@ -114,10 +120,9 @@ class Containers:
             return
         if entry.files is not None:
             self.ended(id)
-        entry.interfaces = tuple(interfaces)
         # What an adopted container used before is no use in this agent's time.
         base = Totals() if at >= self._since else None
-        entry.begin(GroupFiles(group, self._budget), at, base)
+        entry.begin(GroupFiles(group, self._budget), at, base, interfaces)
         self._running[id] = entry
 
     def ended(self, id: str, final: Final | None = None, *, exit_code: int | None = None) -> None:
@@ -129,7 +134,7 @@ class Containers:
         if entry is None:
             return
         if self._running.pop(id, None):
-            self.read(entry, self._wall_ns())
+            self.read(entry, self._wall_ns(), alone=True)
         entry.finish(self._clock(), final or Final())
         if exit_code is not None:
             entry.exit_code = exit_code
@@ -157,15 +162,21 @@ class Containers:
         """Those to be sampled."""
         return list(self._running.values())
 
-    def read(self, entry: Entry, at_ns: int) -> bool:
-        """Read all of a running one's files; False when its group is gone."""
+    def read(self, entry: Entry, at_ns: int, *, alone: bool = False) -> bool:
+        """Read all of a running one's files; False when its group is gone.
+
+        `alone`: no others are read with it, so its interfaces are asked for one by one.
+        """
         if entry.files is None:
             return False
         try:
             readings = entry.files.read(glance=False)
         except Gone:
             return False
-        entry.take(readings, self._links() if entry.interfaces else {}, at_ns)
+        links: Mapping[int, Link] = {}
+        if indexes := entry.interfaces.indexes:
+            links = self._links_of(indexes) if alone else self._links()
+        entry.take(readings, links, at_ns)
         self.complaints(entry)
         return True
 

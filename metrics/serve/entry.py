@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 from metrics.history import History, Point
 from metrics.model import Container, Final, Interface, Sample, Storage
 from metrics.parse import group
-from metrics.parse.figures import NO_LINKS, Cpu, Figures, Glance, Link, Memory
+from metrics.parse.figures import Cpu, Figures, Glance, Link, Memory
 from metrics.render import labels
 from metrics.render.snapshot import Known, Row, Totals
 from metrics.serve.files import GroupFiles
+from metrics.serve.interfaces import Interfaces
 
-MAX_INTERFACES = 16
 _HEALTH = {"healthy": 1, "starting": 0, "unhealthy": 0}
 _RECENT = 3
 _ONLY_WITH_QUOTA = frozenset({"throttling"})
@@ -54,7 +54,7 @@ class Entry:
         self.health = -1
         self.started = 0.0
         self.seen = 0.0
-        self.interfaces: tuple[Interface, ...] = ()
+        self.interfaces = Interfaces()
         self.storage: tuple[Storage, ...] = ()
         self.files: GroupFiles | None = None
         self.decoder = group.Decoder()
@@ -87,9 +87,16 @@ class Entry:
 
     # --- a run ------------------------------------------------------------------------------
 
-    def begin(self, files: GroupFiles, started: float, base: Totals | None) -> None:
+    def begin(
+        self,
+        files: GroupFiles,
+        started: float,
+        base: Totals | None,
+        interfaces: Iterable[Interface],
+    ) -> None:
         """A run has begun; figures start at 0 again."""
         self.files, self.started, self.base = files, started, base
+        self.interfaces = Interfaces(interfaces)
         self._choose_files()
         self.ended_at, self.figures = None, None
         self.decoder = group.Decoder()
@@ -116,33 +123,18 @@ class Entry:
     def take(self, readings: Mapping[str, bytes], links: Mapping[int, Link], at_ns: int) -> None:
         """New full figures; malformed parts are left out and named in `files.wrong`."""
         assert self.files is not None
-        self.figures, wrong = self.decoder.figures(readings, self.network(links))
+        self.interfaces.take(links)
+        self.figures, wrong = self.decoder.figures(readings, self.interfaces.counters())
         if wrong:
             self.files.wrong += wrong
         self.seen = at_ns / 1e9
         if self.base is None:
             self.base = use(self.figures)
 
-    def network(self, links: Mapping[int, Link]) -> Mapping[str, Link]:
-        """The counters by the interfaces' names inside; the last ones where a link is gone."""
-        if not self.interfaces:
-            return NO_LINKS
-        before = self.figures.network if self.figures else NO_LINKS
-        found = {}
-        for name, index in self.interfaces[:MAX_INTERFACES]:
-            if index in links:
-                found[name] = links[index].peer()
-            elif name in before:
-                found[name] = before[name]
-        return found
-
     def glimpse(self, seen: Glance, sample: Sample, links: Mapping[int, Link]) -> None:
         """Keep a background sample."""
-        received = transmitted = 0
-        for _, index in self.interfaces[:MAX_INTERFACES]:
-            if index in links:  # the host's end: what it sends is received
-                received += links[index].tx_bytes
-                transmitted += links[index].rx_bytes
+        self.interfaces.take(links)
+        counters = self.interfaces.counters().values()
         memory = self.figures.memory if self.figures else None
         inactive = memory.inactive_file if memory else 0
         self.recent.append(sample)
@@ -155,8 +147,8 @@ class Entry:
                 max(0, seen.memory - inactive),
                 seen.read_bytes,
                 seen.written_bytes,
-                received,
-                transmitted,
+                sum(link.rx_bytes for link in counters),
+                sum(link.tx_bytes for link in counters),
             )
         )
 

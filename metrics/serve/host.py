@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import platform
 import resource
 import socket
+import struct
+from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from metrics.serve.files import KeptFile, close_all
 
 MAX_INTERFACES = 32
 MAX_DEVICES = 1024
+_SIOCETHTOOL, _ETHTOOL_GDRVINFO = 0x8946, 0x3
+_DRVINFO = struct.Struct("I32s160x")  # struct ethtool_drvinfo: cmd, driver, the rest
 _PAGE = resource.getpagesize()
 _KEPT = (
     "stat",
@@ -80,12 +85,16 @@ class Host:
         """The use of the file systems that hold the folders, each once. It may block on a disk."""
         found: dict[int, Storage] = {}
         for folder in folders:
-            number = Path(folder).stat().st_dev
-            device = self.device(f"{os.major(number)}:{os.minor(number)}")
+            number, device = Path(folder).stat().st_dev, self.device_of(folder)
             v = os.statvfs(folder)
             used, size = (v.f_blocks - v.f_bfree) * v.f_frsize, v.f_blocks * v.f_frsize
             found[number] = Storage(device, used, size, v.f_ffree, v.f_files)
         return tuple(found.values())
+
+    def device_of(self, folder: str) -> str:
+        """The name of the device that the folder's file system is on."""
+        number = Path(folder).stat().st_dev
+        return self.device(f"{os.major(number)}:{os.minor(number)}")
 
     def device(self, number: str) -> str:
         """`/dev/sda` for `8:0`; the number itself for one without a name, such as an overlay's."""
@@ -95,8 +104,8 @@ class Host:
             return number
 
     def forget_names(self) -> None:
-        """Ask again for the interfaces' names, which may change."""
-        self._interfaces.clear()
+        """Ask again for the interfaces' names, which may change. What is a container's stays so."""
+        self._interfaces = {index: "" for index, name in self._interfaces.items() if not name}
 
     def close(self) -> None:
         """Close what was kept open."""
@@ -117,24 +126,48 @@ class Host:
         return host.disks(self._kept["diskstats"].read(), real)
 
     def _named(self, links: Mapping[int, Link]) -> dict[str, Link]:
-        # Ends of veths are a container's business each, and lo's traffic never left the host.
         named: dict[str, Link] = {}
+        if len(self._interfaces) > 2 * len(links) + MAX_INTERFACES:  # of those that are gone
+            self._interfaces = {i: name for i, name in self._interfaces.items() if i in links}
         for index, link in links.items():
             if index not in self._interfaces:
-                self._interfaces[index] = _interface(index)
-            name = self._interfaces[index]
-            if name and name != "lo" and not name.startswith("veth"):
+                self._interfaces[index] = own_interface(index, self._sys)
+            if name := self._interfaces[index]:
                 named[name] = link
                 if len(named) == MAX_INTERFACES:
                     break
         return named
 
 
-def _interface(index: int) -> str:
+def own_interface(index: int, sys: Path) -> str:
+    """The name of an interface that is the host's own business; "" for others.
+
+    A veth in a bridge is a container's (a host that is a container itself has one that is in
+    none), what passes a bridge has passed an interface in it, lo's traffic never left the host.
+    """
     try:
-        return socket.if_indextoname(index)
+        name = socket.if_indextoname(index)
     except OSError:
         return ""
+    driver = _driver(name)
+    if driver == "veth":
+        of_others = name.startswith("veth") or (sys / "class/net" / name / "brport").exists()
+    else:
+        of_others = driver == "bridge" or name == "lo"
+    return "" if of_others else name
+
+
+def _driver(name: str) -> str:
+    """Of an interface, whatever it is called; "" for one that tells none. linux/ethtool.h."""
+    answer = array("B", _DRVINFO.pack(_ETHTOOL_GDRVINFO, b""))
+    request = struct.pack("16sP16x", name.encode(), answer.buffer_info()[0])  # struct ifreq
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as any_socket:
+        try:
+            fcntl.ioctl(any_socket, _SIOCETHTOOL, request)
+        except OSError:
+            return ""
+    driver: bytes = _DRVINFO.unpack(answer.tobytes())[1]
+    return driver.rstrip(b"\0").decode("ascii", "replace")
 
 
 def _os_name() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from metrics.history import Point
-from metrics.model import Roots, Sample, Settings
+from metrics.model import Roots, Sample, Settings, Storage
 from metrics.render.docker_stats import docker_stats
 from metrics.serve import address, exposition
 from metrics.serve.agent import Agent
@@ -32,10 +32,15 @@ class Metrics:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
-        """Nothing is opened yet. `clock` gives monotonic seconds."""
+        """Nothing is opened yet. `clock` gives monotonic seconds.
+
+        `refresh` is called at each scrape, to set gauges of `agent` that nobody else sets.
+        """
         self._settings = settings or Settings()
         self._clock = clock
+        self._refresh = refresh
         self._sampler = Sampler(self._settings, roots or Roots(), clock=clock, wall_ns=wall_ns)
         self.agent = Agent()
 
@@ -70,6 +75,10 @@ class Metrics:
         entry = self.containers.get(id)
         return entry.history.points() if entry else []
 
+    def storage(self, id: str, folder: str, usage: int) -> None:
+        """What the container's own files take was measured, in bytes; they are in `folder`."""
+        self.containers.storage(id, [Storage(self._sampler.device_of(folder), usage)])
+
     # --- tasks -----------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -95,6 +104,7 @@ class Metrics:
         """Fresh figures as text, a family at a time; `scraper` tells who asks how often."""
         self.containers.cadence.scraped(scraper, self._clock())
         snapshot = await self._sampler.fresh()
+        self._refresh()
         capped = Counter(dict.fromkeys(_CAPPED, 0))
         capped.update(snapshot.capped)
         capped.update(self.agent.capped)

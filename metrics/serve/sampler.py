@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import trio
 
@@ -70,7 +70,9 @@ class Sampler:
         self._snapshot_at = -math.inf
         self._wake = trio.Event()
         self._wanted: trio.Event | None = None
-        self.containers = Containers(settings, clock=clock, wall_ns=wall_ns, links=self.links)
+        self.containers = Containers(
+            settings, clock=clock, wall_ns=wall_ns, links=self.links, links_of=self.links_of
+        )
 
     # --- who wants figures ---------------------------------------------------------------------
 
@@ -91,7 +93,7 @@ class Sampler:
             return None
         self._read_cpu()
         now = self._wall_ns()
-        if not self.containers.read(entry, now) or entry.figures is None:
+        if not self.containers.read(entry, now, alone=True) or entry.figures is None:
             return None
         return Sample(now, self._times.total, self._times.cpus, entry.figures)
 
@@ -114,6 +116,18 @@ class Sampler:
             self._links_at = self._clock()
             self._spent["network"] = time.perf_counter() - begun
         return self._links
+
+    def links_of(self, indexes: Collection[int]) -> Mapping[int, Link]:
+        """The counters of these interfaces at this moment; those that are gone are left out."""
+        try:
+            return self._counters.read_some(indexes)
+        except (OSError, Malformed) as error:
+            self._wrong("network", str(error))
+            return {}
+
+    def device_of(self, folder: str) -> str:
+        """The device that the folder's file system is on, as figures name devices."""
+        return self._host.device_of(folder)
 
     def machine_memory(self) -> int:
         """Bytes of memory of the host; 0 when that cannot be read."""
@@ -210,7 +224,7 @@ class Sampler:
         else:
             figures = Figures(cpu=seen.cpu)
             sample = Sample(self._wall_ns(), self._times.total, self._times.cpus, figures)
-            entry.glimpse(seen, sample, self.links() if entry.interfaces else {})
+            entry.glimpse(seen, sample, self.links() if entry.interfaces.indexes else {})
         self.containers.complaints(entry)
 
     def _read_cpu(self) -> None:

@@ -176,6 +176,16 @@ class Firewall:
             self._socket.grow()
         return self._socket
 
+    def try_tables(self) -> None:
+        """Make the tables without elements where the thread is now; for a namespace to try it in.
+
+        Unsupported or Refused if they cannot be made.
+        """
+        try:
+            self._replace(frozenset())
+        finally:
+            self._close()
+
     def _open_watch(self) -> Netlink:
         own = self._open().port
         watching = Netlink(NETFILTER, (_GROUP,))

@@ -61,6 +61,7 @@ class _Client:
     udp: socket.socket
     tcp: socket.socket
     networks: tuple[str, ...]
+    servers: tuple[Server, ...] | None = None  # None: the host's
     asking: int = 0
     open: set[trio.CancelScope] = field(default_factory=set)  # TCP connections
 
@@ -69,6 +70,7 @@ class _Client:
 class _Flight:
     """A question under way, and who else waits for its answer."""
 
+    servers: tuple[Server, ...] | None
     done: trio.Event = field(default_factory=trio.Event)
     reply: Reply | None = None
 
@@ -119,6 +121,11 @@ class NameServer:
 
     # --- what it knows ------------------------------------------------------------------------
 
+    @property
+    def networks(self) -> frozenset[str]:
+        """The ids of the networks that are known."""
+        return frozenset(self._zones)
+
     def set_servers(self, servers: Sequence[Server]) -> None:
         """The host's resolvers have changed."""
         if self._servers != tuple(servers):
@@ -145,14 +152,22 @@ class NameServer:
 
     # --- containers ---------------------------------------------------------------------------
 
-    async def attach(self, container: str, namespace: int, networks: Sequence[str]) -> None:
+    async def attach(
+        self,
+        container: str,
+        namespace: int,
+        networks: Sequence[str],
+        servers: Sequence[Server] | None = None,
+    ) -> None:
         """Serve a container: open the sockets in its namespace (an fd), which they then keep
         alive until `detach`. `networks` are ids, the one whose names come first at the front.
-        Again for one that is served already: its sockets are made anew.
+        `servers` are asked for it in place of the host's. Again for one that is served already:
+        its sockets are made anew.
         """
         udp, tcp = await self._thread.run(_open, namespace)
         self.detach(container)
-        client = _Client(container, udp, tcp, tuple(networks))
+        own = tuple(servers) if servers is not None else None
+        client = _Client(container, udp, tcp, tuple(networks), own)
         self.clients[container] = client
         self._poller.add(udp, partial(self._datagrams, client))
         self._poller.add(tcp, partial(self._connections, client))
@@ -249,7 +264,7 @@ class NameServer:
             return dns.answer(query, known.code, known.records, limit=limit)
         if all(zone.network.internal for zone in own):
             return dns.answer(query, Code.NAME_ERROR, limit=limit)
-        kept = self._cache.get(query.key, trio.current_time())
+        kept = self._cache.get((client.servers, query.key), trio.current_time())
         return dns.for_client(query, *kept, limit=limit) if kept is not None else None
 
     def _admit(self, client: _Client) -> bool:
@@ -263,7 +278,7 @@ class NameServer:
 
     async def _from_others(self, client: _Client, query: Query, raw: bytes, limit: int) -> bytes:
         try:
-            reply = await self._shared(query, raw)
+            reply = await self._shared(client.servers, query, raw)
         finally:
             self._asking -= 1
             client.asking -= 1
@@ -271,23 +286,28 @@ class NameServer:
             return dns.answer(query, Code.SERVER_FAILURE, limit=limit)
         return dns.for_client(query, reply, 0, limit=limit)
 
-    async def _shared(self, query: Query, raw: bytes) -> Reply | None:
+    async def _shared(
+        self, servers: tuple[Server, ...] | None, query: Query, raw: bytes
+    ) -> Reply | None:
         """Ask, unless the very same is asked for already."""
-        flight = self._flights.get(query.key)
+        key = servers, query.key
+        flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[query.key] = _Flight()
+            flight = self._flights[key] = _Flight(servers)
             # Not in the client's scope: others may wait for it, too.
             self._nursery.start_soon(self._fly, flight, query, raw)
         await flight.done.wait()
         return flight.reply
 
     async def _fly(self, flight: _Flight, query: Query, raw: bytes) -> None:
+        key = flight.servers, query.key
+        servers = self._servers if flight.servers is None else flight.servers
         try:
-            flight.reply = await upstream.ask(self._servers, query, raw)
+            flight.reply = await upstream.ask(servers, query, raw)
             if flight.reply is not None:
-                self._cache.put(query.key, flight.reply, trio.current_time())
+                self._cache.put(key, flight.reply, trio.current_time())
         finally:
-            del self._flights[query.key]
+            del self._flights[key]
             flight.done.set()
 
 

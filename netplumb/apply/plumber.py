@@ -18,7 +18,7 @@ from functools import partial
 
 import trio
 
-from netplumb.apply import forwarding, trials
+from netplumb.apply import forwarding, namespace, trials
 from netplumb.apply.firewall import Firewall, Protection
 from netplumb.apply.link_watch import watch_links
 from netplumb.apply.settings import Settings
@@ -273,13 +273,14 @@ class Plumber:
     async def disconnect(self, container: str, network_id: str) -> None:
         """Take a running container out of a network; if it is not in it, that is no error.
 
-        Its published ports go with its last network.
+        Its published ports go with its last network. The interface has gone when this returns, so
+        that the next one can have its name.
         """
         gone = [e for e in (self._endpoints.get((container, network_id)),) if e is not None]
         await self._forget(container, gone)
         if gone:
             await self._links.run(self._wiring.discard, [endpoint.port for endpoint in gone])
-            self._sweeper.soon()
+            await self._sweeper.sweep()
 
     async def forget(self, container: str) -> None:
         """A container has ended: its endpoints and published ports are no more.
@@ -306,6 +307,13 @@ class Plumber:
 
         Port, network and addresses must be the same; only the mark on the host changes.
         """
+        await self.take_over(old, new).wait()
+
+    def take_over(self, old: Endpoint, new: Endpoint) -> Pending[None]:
+        """`reassign` for a caller who need not wait until the mark has changed.
+
+        Pairs are found by their names; `reconcile` and `restore` put wrong marks right.
+        """
         if (old.port, old.network, old.addresses, old.mac) != (
             new.port,
             new.network,
@@ -319,7 +327,7 @@ class Plumber:
             raise Taken(f"container {new.container} is already in network {new.network}")
         del self._endpoints[old.key]
         self._endpoints[new.key] = new
-        await self._links.run(self._wiring.rename, old, new)
+        return self._links.begin(self._wiring.rename, old, new)
 
     async def reroute(self, namespace: int, container: str, network_id: str) -> None:
         """Let a running container's default routes lead by the gateways of that network."""
@@ -335,6 +343,32 @@ class Plumber:
         Tried in a network namespace of its own.
         """
         await self._links.run(trials.try_limits, limits)
+
+    async def limit(self, container: str, network_id: str, limits: Limits | None) -> Endpoint:
+        """Put other limits on what goes to a running container; None lifts them.
+
+        What it sends is limited inside, when it is connected: `limits.up` changes nothing here.
+        Returns the endpoint as it is now; the old limits hold if this fails.
+        """
+        old = self._endpoints.get((container, network_id))
+        if old is None:
+            raise Invalid(f"container {container} is not in network {network_id}")
+        new = replace(old, limits=limits)
+        await self._links.run(self._wiring.limit_anew, old, new)
+        if self._endpoints.get(old.key) is old:
+            self._endpoints[old.key] = new
+        return new
+
+    async def make_namespace(self) -> int:
+        """A new network namespace, as an fd that the caller closes."""
+        return await self._links.run(namespace.make)
+
+    async def check_host(self) -> None:
+        """Unsupported if this kernel lacks what networks need.
+
+        Tried in a network namespace of its own.
+        """
+        await self._links.run(trials.try_network, self._firewall)
 
     # --- published ports ------------------------------------------------------------------------
 

@@ -27,21 +27,36 @@ class Sweeper:
         self._thread = KernelThread("netplumb-sweeper")
         self._wiring = Wiring(aim)
         self._due = trio.Event()
+        self._swept = trio.Event()
 
     def soon(self) -> None:
         """There is something to delete."""
         self._due.set()
 
+    async def sweep(self) -> None:
+        """There is something to delete: wait until it is gone, or could not be deleted."""
+        self.soon()
+        await self._swept.wait()
+
     async def run(self, report: Report) -> None:
         """Until cancelled."""
-        while True:
-            await self._due.wait()
-            await trio.sleep(_GATHER_SECONDS)
-            self._due = trio.Event()
-            try:
-                await self._thread.run(self._wiring.empty_trash)
-            except NetworkError as error:
-                report(f"pairs that are out of use are still there: {error}")
+        try:
+            while True:
+                await self._due.wait()
+                await trio.sleep(_GATHER_SECONDS)
+                await self._sweep(report)
+        finally:
+            self._swept.set()
+
+    async def _sweep(self, report: Report) -> None:
+        # What is added from here on may come too late for this time.
+        self._due, swept, self._swept = trio.Event(), self._swept, trio.Event()
+        try:
+            await self._thread.run(self._wiring.empty_trash)
+        except NetworkError as error:
+            report(f"pairs that are out of use are still there: {error}")
+        finally:
+            swept.set()
 
     async def close(self) -> None:
         """Delete what is left, and end the thread."""

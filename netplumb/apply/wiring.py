@@ -15,7 +15,7 @@ from netplumb.apply.namespace import entered
 from netplumb.apply.netlink import ROUTE, Netlink
 from netplumb.apply.trials import lacking
 from netplumb.errors import Refused, Taken, Unsupported
-from netplumb.plan import links, observed, pair, reconcile
+from netplumb.plan import links, observed, pair, qdisc, reconcile
 from netplumb.plan.model import Desired, Endpoint, Network, Subnet
 from netplumb.plan.names import Identity
 from netplumb.plan.observed import Guard, Observed
@@ -123,6 +123,22 @@ class Wiring:
                 self._route().execute(pair.limits_towards(endpoint, index))
             except Refused as error:
                 raise _translated(error) from error
+
+    def limit_anew(self, old: Endpoint, new: Endpoint) -> None:
+        """Replace the limits towards a container, or keep the old ones if that fails."""
+        self._lift(old)
+        try:
+            self._limit(new)
+        except BaseException:
+            self._lift(new)
+            self._limit(old)
+            raise
+
+    def _lift(self, endpoint: Endpoint) -> None:
+        index = _index(endpoint.port, f"limit {endpoint.port}")
+        (answer,) = self._route().request([qdisc.remove(index)])
+        if answer.errno not in (0, errno.ENOENT, errno.EINVAL):  # EINVAL: an interface's own one
+            raise Refused(f"lift the limits of {endpoint.port}", answer.errno, answer.text)
 
     def _undo(self, ports: Sequence[str]) -> None:
         if ports:

@@ -23,7 +23,7 @@ from netplumb.plan.netlink import (
     u64,
 )
 
-RTM_NEWQDISC = 36
+RTM_NEWQDISC, RTM_DELQDISC = 36, 37
 TCA_KIND, TCA_OPTIONS = 1, 2
 _TBF_PARAMETERS, _TBF_RATE64, _TBF_BURST = 1, 4, 6
 _NETEM_LATENCY64, _NETEM_JITTER64 = 10, 11
@@ -65,6 +65,11 @@ def netem(index: int, limits: Limits, *, below_tbf: bool) -> bytes:
     options += u64(_NETEM_JITTER64, round(limits.jitter_ms * 1e6))
     parent = _FIRST | 1 if below_tbf else _ROOT
     return _qdisc(index, "netem", _SECOND, parent, attribute(TCA_OPTIONS, options))
+
+
+def remove(index: int) -> bytes:
+    """Take away what `tbf` and `netem` made; ENOENT or EINVAL where there is nothing of that."""
+    return message(RTM_DELQDISC, NLM_F_ACK, _TCMSG.pack(0, 0, index, 0, _ROOT, 0))
 
 
 def _qdisc(index: int, kind: str, handle: int, parent: int, options: bytes) -> bytes:

@@ -20,6 +20,7 @@ import trio
 
 from supervisor.api import limits
 from supervisor.api.messages import Answer, Headers, base_headers, reason
+from supervisor.api.peer import Peer
 from supervisor.errors import InvalidArgument, OrlopError
 
 _READ_CHECKS = 500
@@ -47,12 +48,13 @@ class Disconnected(Exception):
 
 
 class Connection:
-    """`stream` is the accepted socket; `request` the one being answered.
+    """`stream` is the accepted socket of `peer`; `request` the one being answered.
 
     `waiting` is the scope of an idle wait for the next request, None while one is answered.
     """
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, peer: Peer) -> None:
+        self.peer = peer
         self._socket = stream.socket
         self._fd = stream.socket.fileno()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
@@ -230,6 +232,10 @@ class Connection:
         else:
             # No length and no chunks: h11 would frame it, so the head is written by hand.
             head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\n\r\n"
+        return await self.hand_over(head)
+
+    async def hand_over(self, head: bytes | None) -> tuple[int, bytes]:
+        """End HTTP with an answer that another protocol has written; as `hijack`."""
         await self._write(head)
         if self._loses_early_bytes():
             await self._until_read()

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+from dataclasses import replace
+
+import trio
+
 from supervisor.api.connection import Connection
 from supervisor.api.exchange import Exchange
-from supervisor.api.messages import JSON_TYPE, Answer, json_line
+from supervisor.api.messages import JSON_TYPE, Answer, base_headers, json_line
 from supervisor.api.output import RecordFormat, send_items
 from supervisor.docker.query import attach_options, boolean, log_options
-from supervisor.errors import Conflict, InvalidArgument
+from supervisor.docker.routes import Version
+from supervisor.docker.views import ContainerView
+from supervisor.errors import Conflict, InvalidArgument, OrlopError
+from supervisor.wire.detach import parse_keys
 
 CONDITIONS = ("not-running", "next-exit", "removed")
+# Before these versions a websocket had text frames, and all streams.
+_BINARY_FRAMES: Version = (1, 28)
+_CHOOSES_STREAMS: Version = (1, 42)
 
 
 async def container_wait(exchange: Exchange) -> Answer | None:
@@ -51,6 +62,47 @@ async def container_logs(exchange: Exchange) -> Answer | None:
 
 async def container_attach(exchange: Exchange) -> Answer | None:
     """POST /containers/{id}/attach?stream,stdin,stdout,stderr,logs,detachKeys"""
+    view = _attachable(exchange)
+    # Read the options before the connection changes hands: an error needs HTTP.
+    parse_keys(attach_options(exchange.query, framed=not view.tty, preface=b"").detach_keys)
+    fd, preface = await exchange.connection.hijack(exchange.stream_type(tty=view.tty))
+    options = attach_options(exchange.query, framed=not view.tty, preface=preface)
+    await exchange.engine.attach(view.id, options, fd)
+    return None
+
+
+async def container_attach_websocket(exchange: Exchange) -> Answer | None:
+    """GET /containers/{id}/attach/ws?stream,stdin,stdout,stderr,logs,detachKeys"""
+    from supervisor.api import ws  # noqa: PLC0415 - few ask for it, and its library is large
+
+    view = _attachable(exchange)
+    asked = attach_options(exchange.query, framed=False, preface=b"")
+    if exchange.version < _CHOOSES_STREAMS:
+        asked = replace(asked, stdin=True, stdout=True, stderr=True)
+    options = replace(asked, terminal=view.tty)
+    parse_keys(options.detach_keys)  # an error needs HTTP
+    connection = exchange.connection
+    assert connection.request is not None
+    request = connection.request
+    head = ws.accept(list(request.headers), request.target.decode("ascii"), base_headers())
+    fd, early = await connection.hand_over(head)
+    near, far = socket.socketpair()
+    relay = ws.Relay(
+        socket.socket(fileno=fd), near, early=early, text=exchange.version < _BINARY_FRAMES
+    )
+    with trio.CancelScope() as scope:
+        connection.waiting = scope  # a server that stops does not wait for it
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay.run)
+            try:
+                await exchange.engine.attach(view.id, options, far.detach())
+            except OrlopError as error:
+                await relay.fail(error.message)
+                nursery.cancel_scope.cancel()
+    return None
+
+
+def _attachable(exchange: Exchange) -> ContainerView:
     view = exchange.engine.inspect(exchange.ref)
     if view.status in ("paused", "restarting", "removing", "dead"):
         advice = {
@@ -58,9 +110,4 @@ async def container_attach(exchange: Exchange) -> Answer | None:
             "restarting": ", wait until the container is running",
         }.get(view.status, "")
         raise Conflict(f"Container {view.name} is {view.status}{advice}")
-    # Read the options before the connection changes hands: an error needs HTTP.
-    attach_options(exchange.query, framed=not view.tty, preface=b"")
-    fd, preface = await exchange.connection.hijack(exchange.stream_type(tty=view.tty))
-    options = attach_options(exchange.query, framed=not view.tty, preface=preface)
-    await exchange.engine.attach(view.id, options, fd)
-    return None
+    return view

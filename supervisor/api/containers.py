@@ -9,11 +9,12 @@ from supervisor.api.exchange import Exchange
 from supervisor.api.messages import EMPTY, NO_CONTENT, Answer, json_answer
 from supervisor.docker.create import decode_create
 from supervisor.docker.filters import decode_filters
+from supervisor.docker.impair import decode_impair
 from supervisor.docker.inspect import container_json
 from supervisor.docker.listing import select, summary_json
 from supervisor.docker.query import boolean, integer, window_size
 from supervisor.docker.update import decode_update
-from supervisor.errors import InvalidArgument, NotFound
+from supervisor.errors import InvalidArgument, NotFound, NotImplementedYet
 from supervisor.oci.platform import architecture
 
 
@@ -37,12 +38,14 @@ async def container_list(exchange: Exchange) -> Answer:
         limit=limit,
     )
     now = time.time_ns()
-    return json_answer([summary_json(view, now) for view in shown])
+    sizes = await _sizes(exchange)
+    return json_answer([summary_json(view, now) | sizes.get(view.id, {}) for view in shown])
 
 
 async def container_inspect(exchange: Exchange) -> Answer:
     """GET /containers/{id}/json?size"""
-    return json_answer(container_json(exchange.engine.inspect(exchange.ref)))
+    view = exchange.engine.inspect(exchange.ref)
+    return json_answer(container_json(view) | (await _sizes(exchange)).get(view.id, {}))
 
 
 async def container_top(exchange: Exchange) -> Answer:
@@ -58,6 +61,8 @@ async def container_start(exchange: Exchange) -> Answer:
             "starting container with non-empty request body was deprecated since API v1.22 "
             "and removed in v1.24"
         )
+    if exchange.query.get("checkpoint"):
+        raise NotImplementedYet("checkpoints are not supported: start without one")
     await exchange.engine.start(exchange.ref)
     return NO_CONTENT
 
@@ -107,6 +112,12 @@ async def container_update(exchange: Exchange) -> Answer:
     return json_answer({"Warnings": warnings or None})
 
 
+async def container_impair(exchange: Exchange) -> Answer:
+    """POST /containers/{id}/impair"""
+    await exchange.engine.impair(exchange.ref, decode_impair(exchange.expect_json()))
+    return NO_CONTENT
+
+
 async def container_resize(exchange: Exchange) -> Answer:
     """POST /containers/{id}/resize?h,w"""
     rows, columns = window_size(exchange.query)
@@ -121,6 +132,17 @@ async def container_delete(exchange: Exchange) -> Answer:
         exchange.ref, boolean(query, "force"), boolean(query, "v"), boolean(query, "link")
     )
     return NO_CONTENT
+
+
+async def _sizes(exchange: Exchange) -> dict[str, dict[str, int]]:
+    """Bytes of the writable layers and of all that is seen, by container; {} if not asked for."""
+    if not boolean(exchange.query, "size"):
+        return {}
+    usage = await exchange.engine.disk_usage(("container",))
+    return {
+        row.view.id: {"SizeRw": row.written, "SizeRootFs": row.whole}
+        for row in usage.containers or ()
+    }
 
 
 def _stop_terms(exchange: Exchange) -> tuple[float | None, str | None]:

@@ -24,6 +24,9 @@ from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.image_filters import ImageFilter
 from supervisor.docker.images import ImageLike
+from supervisor.docker.impair import ImpairBody
+from supervisor.docker.network_body import ConnectBody, NetworkBody
+from supervisor.docker.networks import NetworkView
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
@@ -177,6 +180,35 @@ class VolumesLike(Protocol):
         """Remove what is wanted of those that no container has; names and bytes."""
 
 
+class NetworkLike(Protocol):
+    """A network that was just made."""
+
+    @property
+    def id(self) -> str: ...
+
+
+class NetworksLike(Protocol):
+    """The networks."""
+
+    def views(self) -> Sequence[NetworkView]:
+        """All networks, with their running containers."""
+
+    def view(self, ref: str) -> NetworkView:
+        """By id, unique prefix of one, or name."""
+
+    async def create(self, body: NetworkBody) -> NetworkLike: ...
+
+    async def remove(self, ref: str) -> None:
+        """One that no running container is in."""
+
+    async def prune(self, wanted: Callable[[NetworkView], bool]) -> Sequence[str]:
+        """Remove what is wanted of those that no running container is in; names."""
+
+    async def connect(self, ref: str, body: ConnectBody) -> None: ...
+
+    async def disconnect(self, ref: str, container: str, *, force: bool) -> None: ...
+
+
 class ExplainingLike(Protocol):
     """What containers and images are made of, as JSON values."""
 
@@ -227,6 +259,12 @@ class MeteringLike(Protocol):
     def operation(self, operation: str) -> AbstractContextManager[None]:
         """Around the answer to one of the routing table's operations: it is timed."""
 
+    def pulling(self) -> AbstractContextManager[None]:
+        """Around a pull: it is timed."""
+
+    def answered(self, operation: str, status: int, begun: float) -> None:
+        """A request, begun at that `time.perf_counter()`, has its answer; "" = no operation."""
+
     async def scrape(
         self, accept: str
     ) -> tuple[str, Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]]:
@@ -257,6 +295,9 @@ class EngineLike(Protocol):
     def metering(self) -> MeteringLike: ...
 
     @property
+    def networks(self) -> NetworksLike: ...
+
+    @property
     def registries(self) -> RegistriesLike: ...
 
     @property
@@ -282,7 +323,12 @@ class EngineLike(Protocol):
 
     async def remove(self, ref: str, force: bool, volumes: bool, link: bool) -> None: ...
 
+    async def prune(self, wanted: Callable[[ContainerView], bool]) -> tuple[Sequence[str], int]:
+        """Remove what is wanted of the containers at rest; ids, and bytes they had written."""
+
     async def update(self, ref: str, body: UpdateBody) -> Sequence[str]: ...
+
+    async def impair(self, ref: str, body: ImpairBody) -> None: ...
 
     async def wait(self, ref: str, condition: str) -> Waiter:
         """Registered when this returns; `condition` is not-running, next-exit or removed."""

@@ -17,6 +17,9 @@ STREAM_SIZE = 256 * 1024
 HEAD_SECONDS = 60.0
 """From a request's first byte to the end of its headers."""
 
+HANDSHAKE_SECONDS = 30.0
+"""From accepting a TLS connection to its first byte of HTTP."""
+
 BODY_SECONDS = 60.0
 """Between two pieces of a body."""
 

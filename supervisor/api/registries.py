@@ -24,6 +24,10 @@ async def image_pull(exchange: Exchange) -> None:
     credentials = _credentials(exchange)
 
     async def pull(progress: Progress) -> None:
+        with exchange.engine.metering.pulling():
+            await pull_image(progress)
+
+    async def pull_image(progress: Progress) -> None:
         await exchange.engine.registries.pull(
             ref,
             platform=platform,

@@ -7,6 +7,9 @@ streamed answer began can only cut it off; the client sees an incomplete body.
 from __future__ import annotations
 
 import logging
+import socket
+import time
+from collections.abc import Sequence
 from functools import partial
 
 import h11
@@ -17,8 +20,11 @@ from supervisor.api.engine_like import EngineLike
 from supervisor.api.exchange import Exchange
 from supervisor.api.handlers import HANDLERS, STREAMED
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
+from supervisor.api.peer import Peer, peer_of, refuse_web_pages
+from supervisor.api.tls import TlsStream, relay, shake_hands
 from supervisor.docker.routes import route
 from supervisor.errors import (
+    Forbidden,
     InitError,
     InvalidArgument,
     NotModified,
@@ -35,6 +41,11 @@ log = logging.getLogger("orlop.api")
 
 DRAIN_SECONDS = 10.0
 
+Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
+
+_ONLY_WATCHES = frozenset({"ContainerWait", "ContainerResize", "ExecResize"})
+_TYPES = frozenset({"ContainerAttachWebsocket"})
+
 
 class Server:
     """Serves the API of one engine on any number of listeners."""
@@ -43,10 +54,11 @@ class Server:
         self._engine = engine
         self._connections: set[Connection] = set()
         self._stopping = trio.Event()
+        self._only_relayed: set[trio.CancelScope] = set()
 
     async def serve(
         self,
-        listeners: list[trio.SocketListener],
+        listeners: Sequence[Listener],
         *,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
@@ -56,8 +68,8 @@ class Server:
                 accepting.start_soon(
                     partial(
                         trio.serve_listeners,
-                        self._serve_connection,
-                        listeners,
+                        self._serve_stream,
+                        listeners,  # type: ignore[arg-type]  # of two kinds
                         handler_nursery=connections,
                     )
                 )
@@ -67,14 +79,49 @@ class Server:
             for connection in self._connections:
                 if connection.waiting is not None:
                     connection.waiting.cancel()
+            for relaying in self._only_relayed:
+                relaying.cancel()
             connections.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
 
     def stop(self) -> None:
         """Accept nothing more; idle connections end now, others after their answer."""
         self._stopping.set()
 
-    async def _serve_connection(self, stream: trio.SocketStream) -> None:
-        connection = Connection(stream)
+    async def _serve_stream(self, stream: trio.SocketStream | TlsStream) -> None:
+        try:
+            if isinstance(stream, trio.SSLStream):
+                await self._serve_tls(stream)
+                return
+            if stream.socket.family != socket.AF_UNIX:
+                _keep_alive(stream.socket)
+            await self._serve_connection(stream, peer_of(stream.socket))
+        except OSError:  # gone before it could be asked who it is
+            log.debug("a client hung up")
+        except Exception:
+            log.exception("a connection broke")
+
+    async def _serve_tls(self, stream: TlsStream) -> None:
+        """Serve a connection behind TLS; one whose stream was taken over is relayed on."""
+        transport = stream.transport_stream.socket
+        _keep_alive(transport)
+        if not await shake_hands(stream, peer_of(transport).name):
+            await trio.aclose_forcefully(stream)
+            return
+        peer = peer_of(transport, stream.getpeercert() or {})
+        near, far = (
+            trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair()
+        )
+        async with trio.open_nursery() as relaying:
+            relaying.start_soon(relay, stream, near)
+            if await self._serve_connection(far, peer):
+                self._only_relayed.add(relaying.cancel_scope)
+                if self._stopping.is_set():
+                    relaying.cancel_scope.cancel()
+        self._only_relayed.discard(relaying.cancel_scope)
+
+    async def _serve_connection(self, stream: trio.SocketStream, peer: Peer) -> bool:
+        """Serve requests; True where the stream was taken over."""
+        connection = Connection(stream, peer)
         self._connections.add(connection)
         try:
             while not self._stopping.is_set() and await self._serve_request(connection):
@@ -87,6 +134,7 @@ class Server:
             self._connections.discard(connection)
             # Only drops this end: a hijacked connection lives on in its duplicate.
             stream.socket.close()
+        return connection.hijacked
 
     async def _serve_request(self, connection: Connection) -> bool:
         """Take and answer one request; False when the connection is over."""
@@ -95,11 +143,13 @@ class Server:
             if request is None:
                 return False
             check_framing(request)
+            if connection.peer.open_port:
+                refuse_web_pages(request)
             answer = await self._answer(connection, request)
         except h11.RemoteProtocolError as error:
             await connection.refuse(error_answer(error.error_status_hint, f"bad request: {error}"))
             return False
-        except (RequestTimeout, AmbiguousFraming) as error:
+        except (RequestTimeout, AmbiguousFraming, Forbidden) as error:
             await connection.refuse(error_answer(error.status, error.message))
             return False
         if answer is not None:
@@ -110,9 +160,14 @@ class Server:
         return connection.next_cycle()
 
     async def _answer(self, connection: Connection, request: h11.Request) -> Answer | None:
+        begun, operation = time.perf_counter(), ""
         try:
-            path, _, query = request.target.decode("ascii").partition("?")
-            match = route(request.method.decode("ascii"), path)
+            path, _, query = origin_form(request.target.decode("ascii")).partition("?")
+            method = request.method.decode("ascii")
+            match = route(method, path)
+            operation = match.operation
+            if changes(method, match.operation):
+                log.info("%s %s by %s", method, path, connection.peer.name)
             streamed = match.operation in STREAMED
             exchange = Exchange(
                 self._engine,
@@ -123,11 +178,14 @@ class Server:
                 body=b"" if streamed else await connection.body(),
             )
             with self._engine.metering.operation(match.operation):
-                return await HANDLERS[match.operation](exchange)
+                answer = await HANDLERS[match.operation](exchange)
         except (Disconnected, h11.RemoteProtocolError, RequestTimeout):
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes its request's answer
-            return self._error(connection, request, sole_error(error))
+            answer = self._error(connection, request, sole_error(error))
+        if answer is not None:  # a stream is as long as its client likes
+            self._engine.metering.answered(operation, answer.status, begun)
+        return answer
 
     def _error(
         self, connection: Connection, request: h11.Request, error: Exception
@@ -157,6 +215,26 @@ class Server:
             exc_info=error,
         )
         return error_answer(500, f"{type(error).__name__}: {error}")
+
+
+def origin_form(target: str) -> str:
+    """Path and query of a target with scheme and host, as proxies get it (RFC 9112, 3.2.2)."""
+    if target[:7].lower() != "http://":
+        return target
+    _, slash, rest = target[7:].partition("/")
+    return slash + rest or "/"
+
+
+def changes(method: str, operation: str) -> bool:
+    """Whether an operation is for the log: it may change something, or types into a container."""
+    if operation in _ONLY_WATCHES:
+        return False
+    return method not in ("GET", "HEAD") or operation in _TYPES
+
+
+def _keep_alive(sock: trio.socket.SocketType) -> None:
+    # A client's host that vanished says nothing any more: the kernel asks.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def check_framing(request: h11.Request) -> None:

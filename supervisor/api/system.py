@@ -8,10 +8,9 @@ from supervisor.api.connection import Connection
 from supervisor.api.exchange import Exchange
 from supervisor.api.messages import JSON_TYPE, Answer, json_answer, json_line
 from supervisor.api.output import send_items
-from supervisor.docker.events import check_event_filters, event_json, event_matches
+from supervisor.docker.events import check_event_filters, event_json, event_matches, event_range
 from supervisor.docker.filters import decode_filters
 from supervisor.docker.host import info_json, version_json
-from supervisor.docker.query import moment
 from supervisor.docker.views import Event
 
 _PING_HEADERS = (
@@ -50,7 +49,7 @@ async def system_events(exchange: Exchange) -> Answer | None:
     query = exchange.query
     filters = decode_filters(query.get("filters", ""))
     check_event_filters(filters)
-    events = exchange.engine.events(moment(query, "since"), moment(query, "until"))
+    events = exchange.engine.events(*event_range(query, time.time_ns()))
 
     def form(event: Event) -> bytes:
         return json_line(event_json(event)) if event_matches(event, filters) else b""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from supervisor.cli.dial import Dialer, Tls
 from supervisor.cli.failures import DaemonError, Failure, Unreachable
 from supervisor.cli.http import Connection, Response
 from supervisor.errors import ProtocolError
@@ -51,6 +52,13 @@ def volume_path(name: str, _action: str = "") -> str:
     if not name.strip():
         raise Failure("invalid volume name: value is empty")
     return f"/volumes/{quote(name)}"
+
+
+def network_path(name: str, action: str = "") -> str:
+    """/networks/NAME[/action]."""
+    if not name.strip():
+        raise Failure("invalid network name or ID: value is empty")
+    return f"/networks/{quote(name)}" + (f"/{action}" if action else "")
 
 
 def filters_json(filters: Iterable[tuple[str, str]]) -> str | None:
@@ -118,11 +126,11 @@ class Call:
 
 
 class Client:
-    """The daemon at `address` (unix:///path); connects when first asked something."""
+    """The daemon at `address`; connects when first asked something."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, tls: Tls | None = None) -> None:
         self.address = address
-        self._path = _socket_path(address)
+        self._dialer = Dialer(address, tls)
         self._idle: Connection | None = None
 
     def __enter__(self) -> Client:
@@ -226,7 +234,7 @@ class Client:
         try:
             yield
         except OSError as error:
-            why = error.strerror or str(error)
+            why = self._dialer.failure or error.strerror or str(error)
             raise Unreachable(f"lost the daemon at {self.address}: {why}") from None
         except ProtocolError as error:
             raise Unreachable(f"what answers at {self.address} is no daemon: {error}") from None
@@ -240,7 +248,7 @@ class Client:
 
     def _connect(self) -> Connection:
         try:
-            return Connection(self._path)
+            return Connection(self._dialer.dial())
         except PermissionError:
             raise Unreachable(
                 f"permission denied at the daemon's socket {self.address}: run this as root"
@@ -313,10 +321,3 @@ def _json(content: bytes) -> Any:
         return json.loads(content) if content.strip() else None
     except ValueError as error:
         raise ProtocolError(f"not JSON: {error}") from None
-
-
-def _socket_path(address: str) -> str:
-    scheme, separator, path = address.partition("://")
-    if scheme != "unix" or not separator or not path.startswith("/"):
-        raise Failure(f"invalid --host {address!r}: only unix:///path/to/socket is served")
-    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from supervisor.cli.failures import FAILED, Failure, Unreachable, report
 
 if TYPE_CHECKING:
     from supervisor.cli.client import Call, Client
+    from supervisor.cli.dial import Tls
 
 DEFAULT_ADDRESS = "unix:///run/orlop/orlop.sock"
 
@@ -17,14 +19,16 @@ _TOGETHER = 50
 
 
 class Context:
-    """The surroundings of one command; `address` is where the daemon is.
+    """The surroundings of one command; `address` is where the daemon is, `tls` how it is reached.
 
-    `address_given` tells whether the user named it, by --host or ORLOP_HOST.
+    `address_given` tells whether the user named it, by --host or ORLOP_HOST; DOCKER_HOST is
+    for clients only.
     """
 
-    def __init__(self, address: str | None = None) -> None:
-        self.address = address or DEFAULT_ADDRESS
+    def __init__(self, address: str | None = None, tls: Tls | None = None) -> None:
+        self.address = address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
         self.address_given = bool(address)
+        self.tls = tls
         self._client: Client | None = None
 
     def __enter__(self) -> Context:
@@ -39,7 +43,7 @@ class Context:
         from supervisor.cli.client import Client
 
         if self._client is None:
-            self._client = Client(self.address)
+            self._client = Client(self.address, self.tls)
         return self._client
 
 

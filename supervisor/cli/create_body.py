@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.cli.failures import Misuse
+from supervisor.cli.network_flags import attachments, port_fields
 
 Json = dict[str, Any]
 
@@ -77,6 +78,8 @@ def limits_body(options: Namespace) -> Json:
 def create_body(options: Namespace, program: str, *, detached: bool = False) -> Json:
     """What `create` and `run` send; raises Misuse for flags that exclude each other."""
     _check(options, program)
+    networks = attachments(options, program)
+    ports, published = port_fields(options)
     attached_stdin = options.interactive and not detached
     body: Json = {
         **_chosen(options, _CONFIG),
@@ -90,8 +93,11 @@ def create_body(options: Namespace, program: str, *, detached: bool = False) -> 
         "Labels": dict(options.label),
         "Image": "" if options.rootfs else options.operands[0],
         "Cmd": list(options.operands if options.rootfs else options.operands[1:]) or None,
-        "HostConfig": _host_config(options),
+        **ports,
+        "HostConfig": {"NetworkMode": networks[0][0], **_host_config(options), **published},
     }
+    if len(networks) > 1 or networks[0][1]:
+        body["NetworkingConfig"] = {"EndpointsConfig": dict(networks)}
     if anonymous := [path for path in options.volume if ":" not in path]:
         body["Volumes"] = {path: {} for path in anonymous}
     if options.entrypoint is not None:
@@ -102,7 +108,6 @@ def create_body(options: Namespace, program: str, *, detached: bool = False) -> 
 
 def _host_config(options: Namespace) -> Json:
     host = {**_chosen(options, _LIMITS), **_chosen(options, _HOST)}
-    host["NetworkMode"] = options.network or "default"
     if binds := [text for text in options.volume if ":" in text]:
         host["Binds"] = binds
     if options.log_opt:

@@ -5,8 +5,9 @@ Names, shorthands and units are docker's. `supervisor.cli.create_body` makes the
 
 from __future__ import annotations
 
-from supervisor.cli import mount_values, values
+from supervisor.cli import mount_values, network_values, values
 from supervisor.cli.flags import Parser, integer, natural
+from supervisor.cli.network_flags import declare_network
 from supervisor.spec.units import parse_cpus, parse_size
 
 
@@ -47,6 +48,7 @@ def declare_create(parser: Parser) -> None:
     _declare_process(parser)
     _declare_files(parser)
     _declare_isolation(parser)
+    declare_network(parser)
     _declare_devices(parser)
     flag = parser.flag
     flag("--cidfile", kind="path", help="Write the container ID to the file")
@@ -146,21 +148,18 @@ def _declare_isolation(parser: Parser) -> None:
     flag("--cap-add", kind="list", many=True, help="Add a Linux capability")
     flag("--cap-drop", kind="list", many=True, help="Drop a Linux capability")
     flag("--cgroupns", help="Cgroup namespace to use (host|private)")
-    flag(
-        "--add-host",
-        kind="list",
-        many=True,
-        parse=values.extra_host,
-        help="Add a line to /etc/hosts (NAME:IP)",
-    )
-    flag("--dns", kind="list", many=True, help="Set a DNS server")
-    flag("--dns-option", "--dns-opt", kind="list", many=True, help="Set a DNS option")
-    flag("--dns-search", kind="list", many=True, help="Set a DNS search domain ('.' for none)")
     flag("--domainname", help="Container NIS domain name")
     flag("-h", "--hostname", help="Container host name")
-    flag("--ipc", help="IPC namespace to use (private|host|none)")
-    flag("--network", "--net", help="Connect the container to a network (none|host)")
-    flag("--pid", help="PID namespace to use (host)")
+    flag(
+        "--ipc",
+        parse=network_values.namespace,
+        help="IPC namespace to use (private|shareable|host|none|container:NAME)",
+    )
+    flag(
+        "--pid",
+        parse=network_values.namespace,
+        help="PID namespace to use (host|container:NAME)",
+    )
     parser.switch("--privileged", help="Give extended privileges to this container")
     flag(
         "--security-opt",

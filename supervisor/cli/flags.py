@@ -256,7 +256,8 @@ def subcommand(
 
     Raises HelpWanted where none is named, Misuse for one that there is not.
     """
-    lines = "".join(f"  {name:<9}{line}\n" for name, line in commands.items())
+    width = max(map(len, commands)) + 2
+    lines = "".join(f"  {name:<{width}}{line}\n" for name, line in commands.items())
     parser = Parser(
         group, "COMMAND", summary, interspersed=False, notes=f"Commands:\n{lines}".rstrip()
     )

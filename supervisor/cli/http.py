@@ -31,17 +31,20 @@ class Disconnected(ConnectionError):
 
 
 class Connection:
-    """One connection to the unix socket at `path`; requests one after the other.
+    """One connection to a unix socket's path, or a connected socket; requests in turn.
 
     Raises OSError where the socket cannot be connected to or breaks, Disconnected where
     the server closes early, ProtocolError where it does not speak HTTP/1.1.
     """
 
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    def __init__(self, to: str | socket.socket) -> None:
         self._buffer = bytearray()
+        if isinstance(to, socket.socket):
+            self._socket = to
+            return
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.connect(path)
+            self._socket.connect(to)
         except OSError:
             self._socket.close()
             raise
@@ -56,7 +59,7 @@ class Connection:
         headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send one request; `target` is the path and query, already quoted."""
-        head = [f"{method} {target} HTTP/1.1", "Host: orlop", "User-Agent: orlop"]
+        head = [f"{method} {target} HTTP/1.1", "Host: localhost", "User-Agent: orlop"]
         head += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if upgrade:
             head += ["Connection: Upgrade", "Upgrade: tcp"]
@@ -73,7 +76,7 @@ class Connection:
         """
         head = [
             f"{method} {target} HTTP/1.1",
-            "Host: orlop",
+            "Host: localhost",
             "User-Agent: orlop",
             f"Content-Type: {content_type}",
             "Transfer-Encoding: chunked",

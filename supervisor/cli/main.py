@@ -7,12 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import TYPE_CHECKING
 
 from supervisor import __version__
 from supervisor.cli.context import DEFAULT_ADDRESS, Context
 from supervisor.cli.failures import BROKEN_PIPE, FAILED, INTERRUPTED, Failure, Misuse, report
 from supervisor.cli.flags import HelpWanted, Parser
 from supervisor.errors import OrlopError, ProtocolError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from supervisor.cli.dial import Tls
 
 COMMANDS = {
     "run": ("run", "Create and run a new container from an image"),
@@ -23,6 +29,8 @@ COMMANDS = {
     "doctor": ("doctor", "Check what this host offers, and how to fix what it lacks"),
     "attach": ("attach", "Attach standard input, output and error to a running container"),
     "commit": ("commit", "Create a new image from a container's changes"),
+    "context": ("context", "Print what sets DOCKER_HOST, for docker's own commands"),
+    "container": ("containers", "Manage containers: ls, inspect, rm, prune and more"),
     "cp": ("cp", "Copy files and folders between a container and this host"),
     "create": ("run", "Create a new container"),
     "diff": ("diff", "Inspect changes to files or folders of a container's filesystem"),
@@ -33,14 +41,16 @@ COMMANDS = {
     "image": ("images", "Manage images: scratch, from, ls, rm, inspect, prune and more"),
     "import": ("image_archives", "Import a tar of a root filesystem to create an image"),
     "info": ("info", "Display system-wide information"),
-    "inspect": ("objects", "Return low-level information on containers and images"),
+    "inspect": ("objects", "Return low-level information on containers, images and more"),
     "kill": ("control", "Kill one or more running containers"),
     "layers": ("layers", "Draw the stack of layers of a container or image"),
     "load": ("image_archives", "Load images from a tar archive or stdin"),
     "login": ("registries", "Authenticate to a registry"),
     "logout": ("registries", "Log out from a registry"),
     "logs": ("logs", "Fetch the logs of a container"),
+    "network": ("networks", "Manage networks: create, ls, connect, impair and more"),
     "pause": ("control", "Pause all processes within one or more containers"),
+    "port": ("port", "List the published ports of a container"),
     "pull": ("registries", "Download an image from a registry"),
     "push": ("registries", "Upload an image to a registry"),
     "rename": ("control", "Rename a container"),
@@ -52,7 +62,7 @@ COMMANDS = {
     "start": ("start", "Start one or more stopped containers"),
     "stats": ("stats", "Display what containers use, once a second"),
     "stop": ("control", "Stop one or more running containers"),
-    "system": ("system", "Manage Orlop: df"),
+    "system": ("system", "Manage Orlop: df, events, info, prune"),
     "tag": ("image_names", "Give an image another name"),
     "top": ("top", "Display the running processes of a container"),
     "unpause": ("control", "Unpause all processes within one or more containers"),
@@ -134,8 +144,13 @@ def _dispatch(words: Sequence[str]) -> int:
         "-H",
         "--host",
         default=os.environ.get("ORLOP_HOST"),
-        help=f"The daemon's socket (default {DEFAULT_ADDRESS}, or ORLOP_HOST)",
+        help=f"The daemon's socket (default {DEFAULT_ADDRESS}, or ORLOP_HOST, or DOCKER_HOST)",
     )
+    parser.switch("--tls", help="Use TLS; implied by --tlsverify")
+    parser.switch("--tlsverify", default=None, help="Use TLS and verify the daemon")
+    parser.flag("--tlscacert", kind="file", help="Trust certs signed only by this CA")
+    parser.flag("--tlscert", kind="file", help="TLS certificate file of the client")
+    parser.flag("--tlskey", kind="file", help="TLS key file of the client")
     parser.switch("-v", "--version", help="Print the version and quit")
     options = parser.parse(words)
     if options.version:
@@ -145,8 +160,20 @@ def _dispatch(words: Sequence[str]) -> int:
         raise HelpWanted(parser.format_help())
     name, *rest = options.operands
     command = find(name)
-    with Context(options.host) as context:
+    with Context(options.host, _tls(options)) as context:
         return command(rest, context)
+
+
+def _tls(options: Namespace) -> Tls | None:
+    """The TLS that the flags, or docker's variables, ask for."""
+    verify = options.tlsverify
+    if verify is None:
+        verify = bool(os.environ.get("DOCKER_TLS_VERIFY"))
+    if not (verify or options.tls):
+        return None
+    from supervisor.cli.dial import tls_files
+
+    return tls_files(options.tlscacert, options.tlscert, options.tlskey, verify=verify)
 
 
 def find(name: str) -> Callable[[Sequence[str], Context], int]:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.cli.mount_values import absolute_if_dotted
+from supervisor.cli.network_values import address
 from supervisor.spec.units import parse_size
 
 Json = dict[str, Any]
 
+HOST_GATEWAY = "host-gateway"
+"""What stands for the address by which a container reaches this host."""
 ULIMITS = (
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
     *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
@@ -77,9 +80,12 @@ def volume(text: str) -> str:
 
 
 def extra_host(text: str) -> str:
-    """NAME:IP, also written NAME=IP as an IP may have colons."""
-    name, equals, address = text.partition("=")
-    return f"{name}:{address}" if equals else text
+    """NAME:IP, also written NAME=IP as an IP may have colons; brackets around one are taken off."""
+    name, separator, ip = text.partition("=" if "=" in text else ":")
+    if not name or not separator:
+        raise ValueError("NAME:IP is expected, or NAME:host-gateway")
+    bare = ip[1:-1] if ip.startswith("[") and ip.endswith("]") else ip
+    return f"{name}:{bare if bare == HOST_GATEWAY else address(bare)}"
 
 
 def tmpfs(text: str) -> tuple[str, str]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from supervisor.daemon.addresses import Address, Tls, parse_hosts, tls_of
+from supervisor.daemon.network_config import check_networks
 from supervisor.errors import InvalidArgument
 from supervisor.registry import config as registry_config
 from supervisor.registry.config import RegistryConfig
@@ -21,26 +23,57 @@ class Config:
     """Settings of one daemon; `log_max_size` is in bytes.
 
     `metrics_addr` is HOST:PORT or "off"; "" is the default address, done without if it is in use.
+    `host` and the rest about listening are as dockerd's flags (docs/listening.md).
+    `metrics_label` are the container labels that metrics have.
+    Of networks: `bridge` is the device of the default one, "" = named after the daemon, "none" =
+    there is no such network; `bip` that device's address as ADDRESS/LENGTH; the pools have the
+    subnets of networks that ask for none, as base=SUBNET,size=LENGTH; `dns` are asked in place of
+    the host's resolvers; `ip` is where ports are published that name no address;
+    `warm_sandboxes` is how many network namespaces are ready for containers to come.
     """
 
     data_root: str = "/var/lib/orlop"
     run_root: str = "/run/orlop"
-    host: str = "unix:///run/orlop/orlop.sock"
+    host: tuple[str, ...] = ("unix:///run/orlop/orlop.sock",)
+    group: str = "root"
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = ""
+    tlscert: str = ""
+    tlskey: str = ""
+    tcp_without_tls: bool = False
     cgroup_parent: str = "orlop"
     log_level: str = "info"
     log_max_size: int = 10 << 20
     log_max_files: int = 3
     metrics_addr: str = ""
     metrics_web_config: str = ""
+    metrics_label: tuple[str, ...] = ()
+    bridge: str = ""
+    bip: str = ""
+    default_address_pool: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    ip: str = ""
+    icc: bool = True
+    mtu: int = 1500
+    warm_sandboxes: int = 2
     registries: RegistryConfig = field(default_factory=RegistryConfig)
 
     @property
-    def socket(self) -> Path:
-        """The path of the API's socket; InvalidArgument unless `host` is unix:///PATH."""
-        scheme, _, path = self.host.partition("://")
-        if scheme != "unix" or not path.startswith("/"):
-            raise InvalidArgument(f"host {self.host!r}: give unix:///absolute/path")
-        return Path(path)
+    def server_tls(self) -> Tls | None:
+        """The TLS of TCP addresses; InvalidArgument for settings that do not go together."""
+        return tls_of(
+            tls=self.tls,
+            verify=self.tlsverify,
+            ca=self.tlscacert,
+            cert=self.tlscert,
+            key=self.tlskey,
+        )
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the API is served; InvalidArgument for what cannot be, or must not."""
+        return parse_hosts(self.host, self.server_tls, without_tls=self.tcp_without_tls)
 
 
 def read_file(path: Path) -> dict[str, Any]:
@@ -82,15 +115,32 @@ def merge(config: Config, settings: dict[str, Any]) -> Config:
     for one in fields(Config):
         value = values.get(one.name)
         kind = type(getattr(Config(), one.name))
-        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        if one.name == "host" and isinstance(value, str):
+            value = (value,)
+        if kind is tuple and value is not None:
+            value = values[one.name] = _words(one.name, value)
+        if value is not None and (
+            not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
+        ):
             raise InvalidArgument(f"{one.name}: expected a {kind.__name__}, got {value!r:.80}")
     merged = replace(config, **values)
     _check(merged)
     return merged
 
 
+def _words(name: str, value: Any) -> tuple[str, ...]:
+    """A setting that may be given often, or is a list in the file."""
+    wrong = not isinstance(value, list | tuple) or not all(
+        isinstance(word, str) and word.strip() for word in value
+    )
+    if wrong:
+        raise InvalidArgument(f"{name}: expected a list of words, got {value!r:.80}")
+    return tuple(value)
+
+
 def _check(config: Config) -> None:
-    _ = config.socket
+    _ = config.addresses
+    check_networks(config)
     if config.log_level not in LEVELS:
         raise InvalidArgument(f"log_level {config.log_level!r}: give one of {', '.join(LEVELS)}")
     for key in ("data_root", "run_root"):

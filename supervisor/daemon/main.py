@@ -17,8 +17,10 @@ import trio
 
 import supervisor
 from supervisor.api.server import Server
+from supervisor.daemon.addresses import declare_addresses
 from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_file
-from supervisor.daemon.listen import listen
+from supervisor.daemon.listen import Listener, group_id, listen
+from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
@@ -50,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--run-root", metavar="DIR", help=f"the daemon's pid file (default: {default.run_root})"
     )
-    p.add_argument("--host", "-H", metavar="URL", help=f"where to listen (default: {default.host})")
+    declare_addresses(p, default.host[0], default.group)
     p.add_argument(
         "--cgroup-parent",
         metavar="NAME",
@@ -78,6 +80,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="TLS and users of that address, in the format of Prometheus' exporter-toolkit",
     )
+    p.add_argument(
+        "--metrics-label",
+        metavar="NAME",
+        action="append",
+        help="a container label (com.docker.compose.service) that metrics have; may be given often",
+    )
+    add_network_options(p, default)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
 
@@ -142,7 +151,13 @@ async def serve(config: Config) -> None:
     pid_file = Path(config.run_root) / "daemon.pid"
     pid_file.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
     pid_file.write_text(f"{os.getpid()}\n")
-    server_socket = listen(config.socket)
+    listening = listen(
+        config.addresses,
+        config.server_tls,
+        gid=group_id(config.group),
+        run_root=Path(config.run_root),
+        without_tls=config.tcp_without_tls,
+    )
     database, damaged = await Database.open_or_quarantine(root.db)
     if damaged:
         log.error("the database was damaged; it is kept as %s", database.quarantined)
@@ -150,7 +165,9 @@ async def serve(config: Config) -> None:
     host.log_max_size, host.log_max_files = config.log_max_size, config.log_max_files
     try:
         if config.metrics_addr != OFF:
-            await host.metering.switch_on(config.metrics_addr, config.metrics_web_config)
+            await host.metering.switch_on(
+                config.metrics_addr, config.metrics_web_config, config.metrics_label
+            )
         host.hierarchy.prepare()
         for warning in host.hierarchy.warnings:
             log.warning("%s", warning)
@@ -159,19 +176,20 @@ async def serve(config: Config) -> None:
         await images.load()
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
-        await _run(engine, trio.SocketListener(trio.socket.from_stdlib_socket(server_socket)))
+        async with networks_of(engine, config):
+            await _run(engine, listening.listeners)
     finally:
         with trio.CancelScope(shield=True):
             host.close()
             await database.close()
-            config.socket.unlink(missing_ok=True)
+            listening.close()
             pid_file.unlink(missing_ok=True)
             if not host.hierarchy.names():
                 host.hierarchy.remove()
             root.release()
 
 
-async def _run(engine: Engine, listener: trio.SocketListener) -> None:
+async def _run(engine: Engine, listeners: list[Listener]) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.metering.run)
@@ -181,7 +199,7 @@ async def _run(engine: Engine, listener: trio.SocketListener) -> None:
         nursery.start_soon(_feed_watchdog)  # not in `serving`, which ends with the server
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as serving:
-                await serving.start(server.serve, [listener])
+                await serving.start(server.serve, listeners)
                 serving.start_soon(_stop_on, signals, server)
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))

@@ -22,6 +22,7 @@ from supervisor.docker.decode import (
     with_exact_names,
 )
 from supervisor.docker.host_config import HostConfig
+from supervisor.docker.network_conflicts import check_conflicts
 from supervisor.errors import InvalidArgument
 
 SHORT_ID = 12
@@ -115,7 +116,9 @@ def decode_create(raw: bytes) -> CreateBody:
     host = value.get("HostConfig")
     if isinstance(host, dict):
         value["HostConfig"] = _host_config(host)
-    return convert(value, CreateBody)
+    body = convert(value, CreateBody)
+    check_conflicts(body)
+    return body
 
 
 def to_json(body: CreateBody) -> dict[str, Any]:

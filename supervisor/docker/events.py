@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from supervisor.docker.query import Query, moment
 from supervisor.docker.views import Event
 from supervisor.errors import InvalidArgument
+from supervisor.spec.units import parse_duration
 
 _FILTERS = frozenset(
     {
@@ -47,7 +49,8 @@ def event_matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
     """True if every filter has a value that fits; checked filters only.
 
     `event` matches the action or what stands before its colon ("exec_create: sh");
-    container, image, … match id, id prefix or name; label is NAME or NAME=VALUE.
+    container, volume, … match id or name or the begin of one, as moby's daemon/events/filter.go
+    does; label is NAME or NAME=VALUE.
     """
     for name, wanted in filters.items():
         if not wanted:
@@ -69,6 +72,27 @@ def event_matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
     return True
 
 
+def event_range(query: Query, now_ns: int) -> tuple[int | None, int | None]:
+    """since and until, wall clock in ns; InvalidArgument where until is the earlier one.
+
+    Beside docker's seconds and RFC 3339 it may be a duration before now ("10m").
+    """
+    since, until = _moment(query, "since", now_ns), _moment(query, "until", now_ns)
+    if until is not None and until < (since or 0):
+        raise InvalidArgument(
+            f"`since` time ({query['since']:.40}) cannot be after `until` time "
+            f"({query['until']:.40})"
+        )
+    return since, until
+
+
+def _moment(query: Query, name: str, now_ns: int) -> int | None:
+    text = query.get(name, "")
+    if text[-1:].isalpha() and text[-1] != "Z":
+        return now_ns - parse_duration(text)
+    return moment(query, name)
+
+
 def _is_actor(event: Event, kind: str, wanted: str) -> bool:
     if kind == "image" and event.type == "container":
         image = event.attributes.get("image", "")
@@ -78,7 +102,7 @@ def _is_actor(event: Event, kind: str, wanted: str) -> bool:
     name = event.attributes.get("name", "")
     return bool(wanted) and (
         event.id.startswith(wanted)
-        or wanted.removeprefix("/") == name
+        or name.startswith(wanted.removeprefix("/"))
         or wanted == _without_tag(name if kind == "image" else event.id)
     )
 

@@ -83,7 +83,8 @@ class Subject:
     """The container: who it is, what was asked for, and the host it is on.
 
     `limits` are the cgroup files that its options lead to, `cgroups` where they will be;
-    `host_namespaces` the inodes of the host's own.
+    `host_namespaces` the inodes of the host's own; `joined` whose each of the others is that it
+    does not have for itself.
     """
 
     id: str
@@ -97,6 +98,7 @@ class Subject:
     host_name: str
     host_namespaces: Mapping[str, int]
     security_opts: Sequence[str]
+    joined: Mapping[str, str] = field(default_factory=dict)
 
 
 def explain_json(subject: Subject, live: Live | None) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def explain_json(subject: Subject, live: Live | None) -> dict[str, Any]:
 
 
 def _namespaces(subject: Subject, live: Live | None) -> list[dict[str, Any]]:
-    planned = {namespace.type: namespace.path for namespace in subject.spec.namespaces}
+    planned = {namespace.type for namespace in subject.spec.namespaces}
     found = []
     for kind, what in KINDS.items():
         host = subject.host_namespaces.get(kind)
@@ -155,7 +157,7 @@ def _namespaces(subject: Subject, live: Live | None) -> list[dict[str, Any]]:
                 "inode": inode,
                 "host_inode": host,
                 "shared": shared,
-                "joins": planned.get(kind, "") if not shared else "",
+                "joins": subject.joined.get(kind, "") if not shared else "",
                 "what": what,
             }
         )

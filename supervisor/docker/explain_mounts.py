@@ -153,7 +153,7 @@ def planned_rows(spec: Spec) -> list[Row]:
 def _planned(mount: Mount) -> Row:
     return Row(
         point=mount.destination,
-        fstype=mount.type,
+        fstype="tmpfs" if mount.type == "joined" else mount.type,
         source=mount.source,
         options=mount.options,
         read_only="ro" in mount.options,

@@ -48,7 +48,7 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "DriverStatus": info.driver_status,
         "Plugins": {
             "Volume": [],
-            "Network": ["host", "null"],
+            "Network": ["bridge", "host", "null"],
             "Authorization": None,
             "Log": ["json-file", "local"],
         },

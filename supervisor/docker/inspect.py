@@ -9,31 +9,17 @@ import msgspec
 
 from supervisor.docker.create import CreateBody, command
 from supervisor.docker.host_config import HostConfig
-from supervisor.docker.options import network_of
+from supervisor.docker.network_json import endpoint_json, endpoints_json
+from supervisor.docker.networks import EndpointView
+from supervisor.docker.ports import ports_json
 from supervisor.docker.times import rfc3339_nano
 from supervisor.docker.views import ContainerView, ExecView
 from supervisor.spec.mount_points import DRIVER, VOLUME, MountPoint
+from supervisor.spec.networks import BRIDGE, HOST
 from supervisor.spec.options import DEFAULT_SHM_SIZE
 
 RUNTIME = "orlop"
 
-_ENDPOINT: dict[str, Any] = {
-    "IPAMConfig": None,
-    "Links": None,
-    "Aliases": None,
-    "MacAddress": "",
-    "DriverOpts": None,
-    "GwPriority": 0,
-    "NetworkID": "",
-    "EndpointID": "",
-    "Gateway": "",
-    "IPAddress": "",
-    "IPPrefixLen": 0,
-    "IPv6Gateway": "",
-    "GlobalIPv6Address": "",
-    "GlobalIPv6PrefixLen": 0,
-    "DNSNames": None,
-}
 _HIDDEN_WHEN_UNSET = (
     "OrlopRootfs",
     "OrlopRootfsWritable",
@@ -71,11 +57,11 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": view.exec_ids or None,
-        "HostConfig": host_config_json(body.host_config, network_of(body)),
+        "HostConfig": host_config_json(body.host_config, view.network_mode),
         "GraphDriver": {"Name": "overlay2", "Data": _graph(view)},
         "Mounts": mounts_json(view.mounts),
         "Config": config_json(body, view.hostname),
-        "NetworkSettings": _network_settings(network_of(body)),
+        "NetworkSettings": _network_settings(view),
     }
 
 
@@ -149,11 +135,6 @@ def mounts_json(points: Iterable[MountPoint]) -> list[dict[str, Any]]:
     return [_mount_json(point) for point in points]
 
 
-def network_endpoints(network: str) -> dict[str, Any]:
-    """NetworkSettings.Networks: the one pseudo network."""
-    return {network: _ENDPOINT}
-
-
 def exec_json(view: ExecView) -> dict[str, Any]:
     """An exec session with docker's field names and types."""
     body = view.body
@@ -209,24 +190,36 @@ def _graph(view: ContainerView) -> dict[str, str] | None:
     }
 
 
-def _network_settings(network: str) -> dict[str, Any]:
+def _network_settings(view: ContainerView) -> dict[str, Any]:
+    # Docker repeats at the top what the network named "bridge" says.
+    default = next((e for e in view.endpoints if e.network_name == BRIDGE), _NOWHERE)
+    top = endpoint_json(default)
+    own = bool(view.sandbox_id) and view.running
     return {
         "Bridge": "",
-        "SandboxID": "",
-        "SandboxKey": "",
-        "Ports": {},
+        "SandboxID": view.sandbox_id,
+        "SandboxKey": f"/proc/{view.pid}/ns/net" if own and view.pid else "",
+        "Ports": ports_json(view.ports, view.body.exposed_ports)
+        if own and view.network_mode != HOST
+        else {},
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": None,
         "SecondaryIPv6Addresses": None,
-        "EndpointID": "",
-        "Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "MacAddress": "",
-        "Networks": network_endpoints(network),
+        **{name: top[name] for name in _TOP},
+        "Networks": endpoints_json(view.endpoints, view.network_mode),
     }
+
+
+_NOWHERE = EndpointView(network_name="", network_id="")
+_TOP = (
+    "EndpointID",
+    "Gateway",
+    "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen",
+    "IPAddress",
+    "IPPrefixLen",
+    "IPv6Gateway",
+    "MacAddress",
+)

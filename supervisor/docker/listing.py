@@ -7,11 +7,13 @@ from typing import Any
 
 from supervisor.docker.create import command
 from supervisor.docker.filters import Filters
-from supervisor.docker.inspect import mounts_json, network_endpoints
-from supervisor.docker.options import network_of
+from supervisor.docker.inspect import mounts_json
+from supervisor.docker.network_json import endpoints_json
+from supervisor.docker.ports import filter_ports, port_rows
 from supervisor.docker.views import ContainerView
 from supervisor.lifecycle import filters as lifecycle_filters
 from supervisor.lifecycle.filters import ContainerSummary
+from supervisor.spec.networks import HOST
 from supervisor.spec.units import human_duration
 
 
@@ -51,14 +53,18 @@ def filter_summary(view: ContainerView) -> ContainerSummary:
         volumes=frozenset(
             text for p in view.mounts for text in (p.name, p.source, p.destination) if text
         ),
-        networks=frozenset({network_of(view.body)}),
-        exposed=frozenset(view.body.exposed_ports),
+        networks=frozenset(
+            text for e in view.endpoints for text in (e.network_name, e.network_id) if text
+        )
+        or frozenset({view.network_mode}),
+        published=filter_ports(view.body.host_config.port_bindings),
+        exposed=filter_ports(view.body.exposed_ports),
     )
 
 
 def summary_json(view: ContainerView, now_ns: int) -> dict[str, Any]:
     """One row of `docker ps`; `now_ns` is the wall clock."""
-    network = network_of(view.body)
+    own = bool(view.sandbox_id) and view.running and view.network_mode != HOST
     return {
         "Id": view.id,
         "Names": (f"/{view.name}",),
@@ -66,12 +72,12 @@ def summary_json(view: ContainerView, now_ns: int) -> dict[str, Any]:
         "ImageID": view.image_id,
         "Command": command_text(command(view.body)),
         "Created": view.created_ns // 1_000_000_000,
-        "Ports": (),
+        "Ports": port_rows(view.ports, view.body.exposed_ports) if own else (),
         "Labels": view.labels,
         "State": view.status,
         "Status": status_text(view, now_ns),
-        "HostConfig": {"NetworkMode": network},
-        "NetworkSettings": {"Networks": network_endpoints(network)},
+        "HostConfig": {"NetworkMode": view.network_mode},
+        "NetworkSettings": {"Networks": endpoints_json(view.endpoints, view.network_mode)},
         "Mounts": mounts_json(view.mounts),
     }
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from supervisor.docker.create import CreateBody, command
+from supervisor.docker.endpoints import endpoints_of, is_bridged, network_mode
 from supervisor.docker.host_config import HostConfig, LogConfig, Ulimit
 from supervisor.docker.mounts import mount_points, tmpfs_mounts
+from supervisor.docker.ports import port_requests
 from supervisor.docker.resources import DeviceLookup, resources
 from supervisor.docker.unsupported import refuse_unsupported
 from supervisor.errors import InvalidArgument
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
 from supervisor.spec import etc_files
 from supervisor.spec.mount_points import BIND, MountPoint, bind_mount
+from supervisor.spec.networks import BRIDGE, HOST
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.security import is_seccomp_value, split_word
 from supervisor.spec.signals import parse_signal
@@ -37,7 +40,8 @@ def container_options(
     """What `body` (from `create.merge_image`) asks for; `look_up` reads the host's devices.
 
     `points` are its mount points where they are known already. Volumes among them are not in
-    the `binds` of the result: where they are is not said here.
+    the `binds` of the result: where they are is not said here. Networks and containers stand
+    in it by the names that the request has for them.
     InvalidArgument names the first field that cannot be: unsupported, malformed, or in
     conflict with another.
     """
@@ -97,22 +101,25 @@ def container_options(
         devices=devices,
         device_rules=rules,
         userns=host.userns_mode,
-        pid="host" if host.pid_mode == "host" else "",
+        pid="" if host.pid_mode == "private" else host.pid_mode,
         ipc=host.ipc_mode,
         uts="host" if host.uts_mode == "host" else "",
         network=network_of(body),
+        endpoints=endpoints_of(body),
+        ports=port_requests(body),
         cgroupns=host.cgroupns_mode,
     )
 
 
 def network_of(body: CreateBody) -> str:
-    """The network that a container really gets: "host", else "none" (loopback only)."""
-    return "host" if body.host_config.network_mode == "host" else "none"
+    """The network mode of the options: "bridge" stands for any networks with a bridge."""
+    mode = network_mode(body)
+    return BRIDGE if is_bridged(mode) else mode
 
 
-def host_gateway(body: CreateBody) -> str:
-    """The address of the host as the container reaches it; "" where it cannot."""
-    return "127.0.0.1" if network_of(body) == "host" else ""
+def _host_gateway(body: CreateBody) -> str:
+    """Where host-gateway leads, if only to see that it leads somewhere; "" = nowhere."""
+    return "127.0.0.1" if network_of(body) in (HOST, BRIDGE) else ""
 
 
 def policy_of(host: HostConfig) -> RestartPolicy:
@@ -147,7 +154,7 @@ def _check_texts(body: CreateBody) -> None:
         parse_signal(body.stop_signal)
     etc_files.check_resolver(host.dns, host.dns_search, host.dns_options)
     for extra in host.extra_hosts:
-        etc_files.parse_extra_host(extra, host_gateway(body))
+        etc_files.parse_extra_host(extra, _host_gateway(body))
 
 
 def _check_numbers(host: HostConfig) -> None:

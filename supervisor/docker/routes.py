@@ -45,9 +45,11 @@ ROUTES: dict[str, str] = {
     "POST /containers/*/unpause": "ContainerUnpause",
     "POST /containers/*/rename": "ContainerRename",
     "POST /containers/*/update": "ContainerUpdate",
+    "POST /containers/*/impair": "ContainerImpair",
     "POST /containers/*/wait": "ContainerWait",
     "POST /containers/*/resize": "ContainerResize",
     "POST /containers/*/attach": "ContainerAttach",
+    "GET /containers/*/attach/ws": "ContainerAttachWebsocket",
     "POST /containers/*/exec": "ContainerExec",
     "HEAD /containers/*/archive": "ContainerArchiveInfo",
     "GET /containers/*/archive": "ContainerArchive",
@@ -55,6 +57,8 @@ ROUTES: dict[str, str] = {
     "GET /containers/*/export": "ContainerExport",
     "GET /containers/*/changes": "ContainerChanges",
     "DELETE /containers/*": "ContainerDelete",
+    "POST /containers/prune": "ContainerPrune",
+    "POST /build/prune": "BuildPrune",
     "POST /exec/*/start": "ExecStart",
     "POST /exec/*/resize": "ExecResize",
     "GET /exec/*/json": "ExecInspect",
@@ -81,6 +85,13 @@ ROUTES: dict[str, str] = {
     "GET /volumes/*": "VolumeInspect",
     "DELETE /volumes/*": "VolumeDelete",
     "POST /volumes/prune": "VolumePrune",
+    "GET /networks": "NetworkList",
+    "POST /networks/create": "NetworkCreate",
+    "POST /networks/prune": "NetworkPrune",
+    "GET /networks/*": "NetworkInspect",
+    "DELETE /networks/*": "NetworkDelete",
+    "POST /networks/*/connect": "NetworkConnect",
+    "POST /networks/*/disconnect": "NetworkDisconnect",
     "GET /metrics": "Metrics",
     "GET /orlop/doctor": "OrlopDoctor",
     "GET /orlop/layers": "OrlopLayers",
@@ -97,18 +108,22 @@ _NO_SWARM = (
     "connect this node to swarm and try again."
 )
 _SWARM = frozenset({"swarm", "nodes", "services", "tasks", "secrets", "configs"})
-_BUILD = "building images is not supported: `orlop image scratch` makes one of programs of the host"
+_BUILD = (
+    "building images is not supported: build with `buildah build -t NAME .` and bring it in with "
+    "`buildah push NAME docker-archive:/dev/stdout:NAME | docker load`; "
+    "`orlop image scratch` makes one of programs of the host"
+)
 # Docker's surface that Orlop does not have: first path part → what there is instead.
 _ABSENT = {
     "build": _BUILD,
     "session": _BUILD,
     "grpc": _BUILD,
-    "networks": "networks are not supported: a container has its loopback, or the host's network",
+    "networks": "this network operation is not supported",
     "volumes": "this volume operation is not supported",
-    "plugins": "plugins are not supported",
+    "plugins": "plugins are not supported: volumes, networks and logs have their drivers built in",
     "images": "this image operation is not supported: images come from `orlop image scratch`",
 }
-_ABSENT_ACTIONS = frozenset({"copy", "prune", "checkpoints", "attach/ws"})
+_ABSENT_ACTIONS = frozenset({"copy", "checkpoints"})
 
 
 def route(method: str, path: str) -> Match:
@@ -188,8 +203,6 @@ def _absent(parts: list[str], method: str) -> OrlopError:
     if method == "GET" and len(parts) >= 2:
         # What `docker inspect NAME` asks after containers and images had no such name.
         name = unquote(parts[1])
-        if first == "networks":
-            return NotFound(f"network {name} not found")
         if first == "plugins" and parts[-1] == "json":
             return NotFound(f'plugin "{name}" not found')
     if first in _ABSENT:

@@ -12,6 +12,7 @@ class AttachOptions:
     logs        first send what the log has
     stream      then send and receive what comes; without it the attach ends after the logs
     detach_keys docker's words ("ctrl-p,ctrl-q"); "" = the default
+    terminal    of a person: without frames, the detach keys are looked for in what it sends
     framed      output in 8-byte-header frames (no terminal), else raw
     preface     bytes of stdin that came with the request
     """
@@ -22,6 +23,7 @@ class AttachOptions:
     logs: bool = False
     stream: bool = False
     detach_keys: str = ""
+    terminal: bool = True
     framed: bool = True
     preface: bytes = b""
 

@@ -6,17 +6,15 @@ is no request and passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from supervisor.docker.create import CreateBody
 from supervisor.docker.decode import looks_set
 from supervisor.docker.host_config import HostConfig, ResourceFields
 from supervisor.errors import InvalidArgument
+from supervisor.spec.networks import CONTAINER_PREFIX
 
-NETWORKS = frozenset({"", "default", "bridge", "none", "host"})
-
-_NO_NETWORKS = "networks are not supported: a container has its loopback only, or --network host"
 _RESOURCES = {
     "cgroup_parent": ("CgroupParent (--cgroup-parent)", "orlop keeps its containers together"),
     "cpu_realtime_period": ("CpuRealtimePeriod (--cpu-rt-period)", "use --cpus or --cpu-shares"),
@@ -37,9 +35,6 @@ _RESOURCES = {
     ),
 }
 _HOST = {
-    "port_bindings": ("PortBindings (--publish)", _NO_NETWORKS),
-    "publish_all_ports": ("PublishAllPorts (--publish-all)", _NO_NETWORKS),
-    "links": ("Links (--link)", _NO_NETWORKS),
     "cgroup": ("Cgroup", "a container has a cgroup of its own"),
     "storage_opt": ("StorageOpt (--storage-opt)", "the writable layer has no quota"),
 }
@@ -52,33 +47,25 @@ _ONE_OF: dict[str, tuple[str, frozenset[str]]] = {
     "ipc_mode": ("IpcMode (--ipc)", frozenset({"host", "private", "shareable", "none"})),
     "cgroupns_mode": ("CgroupnsMode (--cgroupns)", frozenset({"host", "private"})),
 }
-_ENDPOINT = (
-    "Links",
-    "Aliases",
-    "MacAddress",
-    "DriverOpts",
-    "GwPriority",
-    "IPAMConfig",
-    "IPAddress",
-)
+_SHARED = ("pid_mode", "ipc_mode")
 
 
 def refuse_unsupported(body: CreateBody) -> None:
     """InvalidArgument naming the first option of `body` that Orlop does not have."""
     host = body.host_config
-    _refuse_network(host.network_mode)
+    _check_shared("NetworkMode (--network)", host.network_mode)
     refuse_resources(host)
     _refuse(host, _HOST)
     for name, (label, words) in _ONE_OF.items():
         value: str = getattr(host, name)
-        if value and value not in words:
-            known = ", ".join(sorted(words))
+        if name in _SHARED and value.startswith(CONTAINER_PREFIX):
+            _check_shared(label, value)
+        elif value and value not in words:
+            shared = [CONTAINER_PREFIX + "NAME"] if name in _SHARED else []
+            known = ", ".join([*sorted(words), *shared])
             raise InvalidArgument(f"{label} {value!r:.200} is not supported: give one of {known}")
     if body.healthcheck is not None and body.healthcheck.test not in ((), ("NONE",)):
         raise InvalidArgument("Healthcheck (--health-cmd) is not supported: run checks by exec")
-    if body.mac_address:
-        raise InvalidArgument(f"MacAddress (--mac-address) is not supported: {_NO_NETWORKS}")
-    _refuse_endpoints(body.networking_config.endpoints_config)
 
 
 def refuse_resources(fields: ResourceFields) -> None:
@@ -97,18 +84,6 @@ def _asks(value: Any) -> bool:
     return any(value.values()) if isinstance(value, dict) else looks_set(value)
 
 
-def _refuse_network(mode: str) -> None:
-    if mode not in NETWORKS:
-        raise InvalidArgument(f"NetworkMode {mode!r:.200} (--network): {_NO_NETWORKS}")
-
-
-def _refuse_endpoints(endpoints: Mapping[str, Any]) -> None:
-    for network, settings in endpoints.items():
-        _refuse_network(network)
-        for name in _set_fields(settings):
-            raise InvalidArgument(f"EndpointsConfig.{network}.{name}: {_NO_NETWORKS}")
-
-
-def _set_fields(settings: Any) -> Iterator[str]:
-    if isinstance(settings, dict):
-        yield from (name for name in _ENDPOINT if looks_set(settings.get(name)))
+def _check_shared(label: str, mode: str) -> None:
+    if mode == CONTAINER_PREFIX:
+        raise InvalidArgument(f"{label} {mode!r}: give container:NAME or container:ID")

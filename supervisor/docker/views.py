@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from supervisor.docker.create import CreateBody
 from supervisor.docker.exec import ExecBody
+from supervisor.docker.networks import EndpointView
 from supervisor.spec.mount_points import MountPoint
+from supervisor.spec.networks import PublishedPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,10 @@ class ContainerView:
     lower_dirs  the layers, top-most first; `upper_dir`, `work_dir` the writable layer
     exec_ids    of exec sessions that run
     mounts      binds, volumes and tmpfs, but for those of --tmpfs
+    network_mode none, host, container:ID, bridge, or the network that was asked for
+    endpoints   its networks; none where it shares another container's
+    ports       published while it runs
+    sandbox_id  of the network namespace of this run, "" unless it runs in one of its own
     etc_folder  where /etc/hosts and its like are on the host, "" until they were made
     """
 
@@ -52,6 +58,10 @@ class ContainerView:
     work_dir: str = ""
     exec_ids: tuple[str, ...] = ()
     mounts: tuple[MountPoint, ...] = ()
+    network_mode: str = "none"
+    endpoints: tuple[EndpointView, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    sandbox_id: str = ""
     etc_folder: str = ""
 
     @property

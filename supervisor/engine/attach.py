@@ -25,7 +25,7 @@ def attach_fields(options: AttachOptions) -> dict[str, Any]:
         "stderr": options.stderr,
         "framed": options.framed,
         # Only a person at a terminal detaches: in a pipe the same bytes are data.
-        "detach_keys": "" if options.framed else keys.hex(),
+        "detach_keys": keys.hex() if options.terminal and not options.framed else "",
         "preface": options.preface.hex(),
     }
 

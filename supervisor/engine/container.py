@@ -49,6 +49,8 @@ class Container:
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run
         self.last_exit = record.state.exit
+        # Why the last start failed, if by its networks or namespaces of others.
+        self.no_network: OrlopError | None = None
         self._saved: Ticket | None = None
         self._run_over = trio.Event()
         self._run_over.set()
@@ -209,6 +211,8 @@ class Container:
             # A defect here costs one container, not the supervisor and all of them.
             log.exception("container %s: run %d is given up", self.id[:12], task.run)
             task.give_up()
+            if self.host.network_runs is not None:
+                await self.host.network_runs.end(self)
         finally:
             self.task = None
             self.tree.end_run()

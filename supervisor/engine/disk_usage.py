@@ -50,31 +50,40 @@ async def disk_usage(engine: Engine, objects: Collection[str]) -> DiskUsage:
     return DiskUsage(
         layers_size=service.layers_size() if "image" in objects else 0,
         images=images if "image" in objects else None,
-        containers=await _each(of_container, list(engine.containers.values()))
+        containers=await each(of_container, list(engine.containers.values()))
         if "container" in objects
         else None,
-        volumes=await _each(of_volume, engine.volumes.list()) if "volume" in objects else None,
+        volumes=await each(of_volume, engine.volumes.list()) if "volume" in objects else None,
     )
 
 
 async def _of_container(engine: Engine, container: Container) -> ContainerUsage:
     record = container.record
     image = engine.images.find(record.image_id)
-    written = 0
-    if not record.rootfs_writable:
-        upper = os.fspath(engine.host.bundle(container) / "upper")
-        try:
-            written = int((await work("usage", {"folder": upper}))["size"])
-        except OrlopError as error:  # it is being removed
-            log.info("container %s: its size: %s", record.name, error)
+    size = await written(engine, container)
     return ContainerUsage(
         view=view.container_view(engine, container),
-        written=written,
-        whole=written + (image.size if image else 0),
+        written=size,
+        whole=size + (image.size if image else 0),
     )
 
 
-async def _each(measure: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
+async def written(engine: Engine, container: Container) -> int:
+    """Bytes in the container's writable layer; 0 where that cannot be said."""
+    record = container.record
+    if record.rootfs_writable:
+        return 0
+    upper = os.fspath(engine.host.bundle(container) / "upper")
+    try:
+        size = int((await work("usage", {"folder": upper}))["size"])
+    except OrlopError as error:  # it is being removed
+        log.info("container %s: its size: %s", record.name, error)
+        return 0
+    engine.metering.written(container.id, upper, size)
+    return size
+
+
+async def each(measure: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
     """`measure` of all items, a few at a time, in their order."""
     found: dict[int, R] = {}
     limit = trio.CapacityLimiter(_AT_ONCE)

@@ -13,7 +13,7 @@ import os
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -21,11 +21,14 @@ from typing import Any
 import msgspec
 import trio
 
+from netplumb.plan.model import Limits
 from supervisor.docker.create import CreateBody, merge_image
 from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
+from supervisor.docker.impair import ImpairBody
 from supervisor.docker.mounts import inherit, mount_points, volumes_from
 from supervisor.docker.options import container_options
+from supervisor.docker.ports import port_warnings
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody, apply_update
 from supervisor.docker.views import ContainerView, Event, ExecView, HostInfo
@@ -46,6 +49,10 @@ from supervisor.engine.explain import Explaining
 from supervisor.engine.host import Host
 from supervisor.engine.image_service import ImageService
 from supervisor.engine.logs import read_log
+from supervisor.engine.network_members import as_resolved, resolve_body, resolve_networks
+from supervisor.engine.network_runs import NetworkRuns
+from supervisor.engine.networks import Networks
+from supervisor.engine.prune import Pruning
 from supervisor.engine.record import Record
 from supervisor.engine.volume_runs import VolumeRuns
 from supervisor.engine.volume_taking import Taking, fill, taking
@@ -84,6 +91,9 @@ class Engine:
         self.names: dict[str, str] = {}
         self.execs = ExecSessions(self)
         self.volumes = Volumes(host, self.containers.values)
+        self.networks = Networks(host, engine_id, self.containers.values, self.find)
+        self.network_runs = NetworkRuns(host, self.networks, self.containers.values)
+        self.networks.runs, host.network_runs = self.network_runs.changes, self.network_runs
         self.archives = Archives(self)
         self.registries = Registries(
             images, RegistryConfig(), of_machine(os.uname().machine), self._image_moved
@@ -91,9 +101,11 @@ class Engine:
         self.explaining = Explaining(self)
         self.metering = host.metering
         self.image_service = ImageService(self)
+        self.metering.image_bytes = self.image_service.layers_size
+        self.pruning = Pruning(self)
         self._nursery: trio.Nursery | None = None
         self._rng = random.SystemRandom()
-        host.forget = self._forget
+        host.forget, host.find = self._forget, self.find
         host.exec_exited = self.execs.exited
         host.run_ended = self.execs.container_ended
         runs = VolumeRuns(self.volumes)
@@ -106,7 +118,9 @@ class Engine:
             self._nursery = nursery
             await self.host.run(nursery)
             await self.volumes.load()
+            await self.networks.load()
             await recovery.recover(self)
+            nursery.start_soon(self.network_runs.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -148,6 +162,7 @@ class Engine:
         merged = merge_image(body, image.config if image else None)
         points = mount_points(merged, self._inherited(merged))
         options = self._options(merged, points)
+        options = resolve_networks(self.networks, self.find, options)
         checks.check_binds(points)
         lowers = self._lowers(image, body)
         policy = _policy(options)
@@ -160,8 +175,9 @@ class Engine:
             image_ref=body.image,
             lowers=lowers,
             rootfs_writable=body.host_config.orlop_rootfs_writable,
-            body=merged,
+            body=resolve_body(merged, options),
             options=options,
+            endpoints=options.endpoints,
             state=m.State(auto_remove=options.auto_remove, policy=policy),
         )
         try:
@@ -174,7 +190,7 @@ class Engine:
             self.names.pop(record.name, None)
             raise
         self.host.emit(record, "create", {})
-        return container_id, checks.warnings(self.host, options)
+        return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
 
     async def _store(self, record: Record, taken: Taking) -> None:
         """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
@@ -277,6 +293,8 @@ class Engine:
         await container.until(lambda s: s.run != run or s.phase is not m.Phase.STARTING)
         state = container.state
         if state.run == run and state.error_code == "start_failed":
+            if container.no_network is not None:
+                raise container.no_network
             raise InvalidArgument(f"failed to start container: {state.failure}")
 
     async def stop(self, ref: str, timeout: float | None, signal: str | None) -> None:
@@ -361,6 +379,12 @@ class Engine:
                 f"cannot remove container {container.record.name}: {container.state.failure}"
             )
 
+    async def prune(
+        self, wanted: Callable[[ContainerView], bool]
+    ) -> tuple[builtins.list[str], int]:
+        """Remove what is `wanted` of the containers at rest; ids and bytes."""
+        return await self.pruning.containers(wanted)
+
     async def rename(self, ref: str, new: str) -> None:
         """Give the container another name."""
         container = self.find(ref)
@@ -376,6 +400,7 @@ class Engine:
         await self.host.save(container.record).wait()
         self.names.pop(old, None)
         self.metering.changed(container.record)
+        self.network_runs.changes.renamed(container)
         self.host.emit(container.record, "rename", {"oldName": f"/{old}"})
 
     async def update(self, ref: str, body: UpdateBody) -> builtins.list[str]:
@@ -385,9 +410,9 @@ class Engine:
         merged = msgspec.structs.replace(
             record.body, host_config=apply_update(record.body.host_config, body)
         )
-        # Its mounts stay as they were made.
+        # Its mounts and networks stay as they were made.
         options = replace(
-            self._options(merged, record.mounts),
+            as_resolved(self._options(merged, record.mounts), record.options),
             binds=record.options.binds,
             tmpfs=record.options.tmpfs,
         )
@@ -408,6 +433,13 @@ class Engine:
         self.host.emit(record, "update", {})
         return [*checks.warnings(self.host, options), *unwritten]
 
+    async def impair(self, ref: str, body: ImpairBody) -> None:
+        """Delay and lose what goes to a running container, or stop that."""
+        limits = Limits(
+            delay_ms=body.delay_ms, jitter_ms=body.jitter_ms, loss_percent=body.loss_percent
+        )
+        await self.network_runs.changes.impair(self.find(ref), body.network, limits)
+
     async def wait(self, ref: str, condition: str) -> Waiter:
         """A registered waiter for `not-running`, `next-exit` or `removed`."""
         return Waiter(self.find(ref), condition)
@@ -421,7 +453,9 @@ class Engine:
         container = self.find(ref)
         if container.task is None or container.task.group is None or not container.state.pid:
             raise Conflict(f"Container {container.id} is not running")
-        return processes.table(container.task.group.procs(), ps_args)
+        found = processes.table(container.task.group.procs(), ps_args)
+        self.host.emit(container.record, "top", {})
+        return found
 
     def logs(self, ref: str, options: LogOptions) -> AsyncIterator[LogRecord]:
         """Records of the container's log, following it as asked."""
@@ -445,6 +479,7 @@ class Engine:
         kept = False
         try:
             fields = attach_fields(options)
+            self.host.emit(container.record, "attach", {})
             if options.logs:
                 await send_log(self.host.bundle(container), options, fd)
             if not options.stream:
@@ -473,6 +508,8 @@ class Engine:
         if container.task is None or container.task.shim is None or not container.state.pid:
             raise Conflict(f"Container {container.id} is not running")
         await container.task.shim.request("resize", rows=rows, columns=columns)
+        size = {"height": str(rows), "width": str(columns)}
+        self.host.emit(container.record, "resize", size)
 
     async def exec_create(self, ref: str, body: ExecBody) -> str:
         """Prepare an exec session in a running container; its id."""

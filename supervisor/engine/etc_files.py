@@ -2,16 +2,19 @@
 
 Plain files in the bundle, written anew for each run and bind-mounted: the container may
 change them, and no other run sees it. Nothing of the image is touched but for an empty file
-to mount on where it has none.
+to mount on where it has none. A container in another one's network has that one's files.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.engine.record import Record
 from supervisor.spec import etc_files
+from supervisor.spec.networks import BRIDGE, CONTAINER_PREFIX, HOST
 from supervisor.spec.types import Mount
 
 LOOPBACK = "127.0.0.1"
@@ -21,19 +24,48 @@ _LIMIT = 1 << 20
 _FOLDER = "/etc/"
 
 
-def write(bundle: Path, record: Record, hostname: str) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a run's files tell of its network besides its addresses: the host's address as it
+    reaches it, whether the name server is at 127.0.0.11, and what it is to ask if not (() = as
+    the host)."""
+
+    gateway: str = ""
+    named: bool = False
+    dns: tuple[str, ...] = ()
+
+
+def write(bundle: Path, record: Record, hostname: str, around: Surroundings | None = None) -> None:
     """Write the files of a new run into the bundle, but for those that the user mounts."""
     for path in _wanted(record):
-        _write(_source(bundle, path), _FILES[path](record, hostname))
+        if not _is_others(bundle, record, path):
+            text = _FILES[path](record, hostname, around or Surroundings())
+            _write(_source(bundle, path), text)
 
 
 def mounts(bundle: Path, record: Record) -> tuple[Mount, ...]:
-    """The mounts of the files that `write` makes."""
+    """The mounts of the files that `write` makes, or made for whose network it is in."""
     words = ("bind", "rprivate", *(("ro",) if record.options.read_only else ()))
     return tuple(
-        Mount(destination=path, type="bind", source=_source(bundle, path), options=words)
+        Mount(destination=path, type="bind", source=_place(bundle, record, path), options=words)
         for path in _wanted(record)
     )
+
+
+def change_hosts(
+    bundle: Path, record: Record, hostname: str, *, added: Sequence[str], removed: Sequence[str]
+) -> None:
+    """Take lines of the container's own addresses out of /etc/hosts and add others."""
+    if etc_files.HOSTS in _wanted(record):
+        path, names = _source(bundle, etc_files.HOSTS), _own_names(record, hostname)
+        text = etc_files.without_hosts(_read(path), names, removed)
+        _write(path, etc_files.with_hosts(text, names, added))
+
+
+def replace_text(bundle: Path, record: Record, path: str, before: str, after: str) -> None:
+    """Rewrite a file of a running container, unless somebody has changed it."""
+    if path in _wanted(record) and _read(_source(bundle, path)) == before:
+        _write(_source(bundle, path), after)
 
 
 def _wanted(record: Record) -> list[str]:
@@ -45,30 +77,74 @@ def _source(bundle: Path, path: str) -> str:
     return f"{bundle}/{path.removeprefix(_FOLDER)}"
 
 
-def _hosts(record: Record, hostname: str) -> str:
+def _place(bundle: Path, record: Record, path: str) -> str:
+    whose = record.options.network.removeprefix(CONTAINER_PREFIX)
+    others = _is_others(bundle, record, path)
+    return _source(bundle.with_name(whose) if others else bundle, path)
+
+
+def _is_others(bundle: Path, record: Record, path: str) -> bool:
+    """It has the file of the container whose network it is in, unless that has none itself."""
+    mode = record.options.network
+    whose = mode.removeprefix(CONTAINER_PREFIX)
+    return whose != mode and Path(_source(bundle.with_name(whose), path)).exists()
+
+
+def _own_names(record: Record, hostname: str) -> list[str]:
+    domain = record.options.domainname
+    return [f"{hostname}.{domain}", hostname] if domain else [hostname]
+
+
+def _hosts(record: Record, hostname: str, around: Surroundings) -> str:
     options = record.options
-    shared = options.network == "host"
-    gateway = LOOPBACK if shared else ""
+    shared = options.network == HOST
+    gateway = LOOPBACK if shared else around.gateway
     extra = [etc_files.parse_extra_host(text, gateway) for text in options.extra_hosts]
     if shared:
         return etc_files.with_extra_hosts(_read("/etc/hosts"), extra)
-    names = [f"{hostname}.{options.domainname}", hostname] if options.domainname else [hostname]
-    return etc_files.hosts_text(names, [LOOPBACK], extra)
+    return etc_files.hosts_text(_own_names(record, hostname), _addresses(record), extra)
 
 
-def _hostname(_record: Record, hostname: str) -> str:
+def _addresses(record: Record) -> list[str]:
+    """Its addresses in networks; where it is to be in none, its own name leads to itself."""
+    if record.options.network != BRIDGE:
+        return [LOOPBACK]
+    places = record.network.endpoints if record.network is not None else ()
+    return [address for place in places for address in place.addresses]
+
+
+def _hostname(_record: Record, hostname: str, _around: Surroundings) -> str:
     return f"{hostname}\n"
 
 
-def _resolver(record: Record, _hostname: str) -> str:
-    options = record.options
-    shared = options.network == "host"
+def _resolver(record: Record, _hostname: str, around: Surroundings) -> str:
+    return resolver(record, named=around.named, dns=around.dns)
+
+
+def reachable_resolvers() -> bool:
+    """A container that is in no network namespace of the host's can ask the host's resolvers."""
+    return any(not etc_files.is_loopback(one) for one in _host_resolver().nameservers)
+
+
+def _host_resolver() -> etc_files.Resolver:
     host = etc_files.parse_resolver(_read("/etc/resolv.conf"))
-    if not shared and host.nameservers == ("127.0.0.53",):
-        host = etc_files.parse_resolver(_read(_BEHIND_STUB))
+    if host.nameservers == ("127.0.0.53",):
+        return etc_files.parse_resolver(_read(_BEHIND_STUB))
+    return host
+
+
+def resolver(record: Record, *, named: bool, dns: tuple[str, ...] = ()) -> str:
+    """/etc/resolv.conf; `named`: the name server is at 127.0.0.11, else `dns` or the host's."""
+    options = record.options
+    shared = options.network == HOST
+    host = etc_files.parse_resolver(_read("/etc/resolv.conf")) if shared else _host_resolver()
+    if named:
+        return etc_files.named_resolver_text(
+            host, search=options.dns_search, options=options.dns_options
+        )
     return etc_files.resolver_text(
         host,
-        dns=options.dns,
+        dns=options.dns or (() if shared else dns),
         search=options.dns_search,
         options=options.dns_options,
         keep_loopback=shared,

@@ -42,9 +42,13 @@ class EventBus:
                 channel.close()
 
     async def stream(self, since_ns: int | None, until_ns: int | None) -> AsyncIterator[Event]:
-        """Remembered events from `since_ns`, then new ones up to `until_ns` (wall clock)."""
+        """Remembered events from `since_ns`, then new ones up to `until_ns` (wall clock).
+
+        Without either nothing is remembered; with only `until_ns` it is all, as docker has it.
+        """
         sender, receiver = trio.open_memory_channel[Event](QUEUE)
-        past = [e for e in self._memory if since_ns is not None and e.time_ns >= since_ns]
+        replayed = since_ns is not None or until_ns is not None
+        past = [e for e in self._memory if replayed and e.time_ns >= (since_ns or 0)]
         self._subscribers.add(sender)
         try:
             for event in past:

@@ -24,6 +24,7 @@ from supervisor.lifecycle.state import docker_status
 from supervisor.oci.config import parse_history
 from supervisor.shim.shim import CONFIG_NAME
 from supervisor.spec.codec import from_json, to_json
+from supervisor.spec.namespaces import donors
 from supervisor.spec.types import Spec
 from supervisor.store.images import Image
 from supervisor.store.work import work
@@ -196,6 +197,7 @@ class Explaining:
             host_name=os.uname().nodename,
             host_namespaces=await trio.to_thread.run_sync(host_namespaces),
             security_opts=record.options.security_opts,
+            joined={k: f"container {ref[:12]}" for k, ref in donors(record.options).items()},
         )
         pid = container.state.pid
         if not pid:

@@ -18,12 +18,13 @@ from supervisor.engine.record import Record
 from supervisor.engine.stubs import make_stubs
 from supervisor.engine.watcher import Watcher
 from supervisor.engine.zygote import Zygote
-from supervisor.errors import KernelError
+from supervisor.errors import KernelError, NotFound
 from supervisor.kernel import bpf, capabilities
 from supervisor.kernel.cgroups import Group, Hierarchy, Layout
 from supervisor.spec import cgroup as cgroup_values
 from supervisor.spec import devices
 from supervisor.spec.build import HostFacts, build_spec, device_rules, effective_hostname
+from supervisor.spec.namespaces import donors
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
@@ -32,6 +33,7 @@ from supervisor.store.layout import DataRoot
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
+    from supervisor.engine.network_runs import NetworkRuns
 
 log = logging.getLogger("orlop.host")
 
@@ -65,11 +67,15 @@ class Host:
         if self.facts.filters is None:
             log.warning("%s", system_calls.UNFILTERED)
         self.forget: Callable[[Container], None] = lambda _container: None
+        self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
         self.run_ended: Callable[[str], None] = lambda _container: None
         self.prepare_run: Callable[[Container], None] = lambda _container: None
         self.tell_volumes: Callable[[Record, str], None] = lambda _record, _action: None
         self.let_go_volumes: Callable[[Record], Awaitable[None]] = _nothing
+        self.network_runs: NetworkRuns | None = None
+        self.dns: tuple[str, ...] = ()  # what containers ask in place of the host's resolvers
+        self._unwritten: dict[tuple[str, str], Callable[[], Put | None]] = {}
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
@@ -83,13 +89,35 @@ class Host:
     def save(self, record: Record, others: Sequence[Put] = ()) -> Ticket:
         """Queue the record for the database; the ticket's `wait` returns when it is durable.
 
-        `others` are written in the same transaction.
+        `others` are written in the same transaction, as is what waits to be written.
         """
-        return self.database.submit([Put(KIND, record.id, record.encode()), *others])
+        self._unwritten.pop((KIND, record.id), None)
+        for put in others:
+            self._unwritten.pop((put.kind, put.key), None)
+        own = Put(KIND, record.id, record.encode())
+        return self.database.submit([*self._waiting(), own, *others])
 
     def delete(self, record: Record) -> Ticket:
         """Queue the record's deletion."""
-        return self.database.submit([Delete(KIND, record.id)])
+        self._unwritten.pop((KIND, record.id), None)
+        return self.database.submit([*self._waiting(), Delete(KIND, record.id)])
+
+    def save_later(self, record: Record) -> None:
+        """Let the record as it is then go into whatever transaction comes next."""
+        self.write_later((KIND, record.id), lambda: Put(KIND, record.id, record.encode()))
+
+    def write_later(self, key: tuple[str, str], make: Callable[[], Put | None]) -> None:
+        """Let what `make` gives then (None: nothing) go into whatever transaction comes next."""
+        self._unwritten[key] = make
+
+    def write_now(self) -> None:
+        """Queue what still waits for a transaction."""
+        if waiting := self._waiting():
+            self.database.submit(waiting)
+
+    def _waiting(self) -> list[Put]:
+        waiting, self._unwritten = self._unwritten, {}
+        return [put for make in waiting.values() if (put := make()) is not None]
 
     # --- the disk -----------------------------------------------------------------------
 
@@ -166,12 +194,30 @@ class Host:
             log=output,
             host=self.facts,
             provided=etc_files.mounts(bundle, record),
+            shared_name=self._shared_name(options),
         )
 
     def write_etc(self, record: Record) -> None:
         """Write what a new run finds at /etc/hosts and its like."""
-        hostname = effective_hostname(record.options, record.id, self.facts)
-        etc_files.write(self.root.bundle(record.id), record, hostname)
+        runs, around = self.network_runs, etc_files.Surroundings()
+        if runs is not None:
+            around = etc_files.Surroundings(
+                gateway=runs.gateway(record), named=runs.uses_names(record), dns=self.dns
+            )
+        etc_files.write(self.root.bundle(record.id), record, self.hostname(record), around)
+
+    def hostname(self, record: Record) -> str:
+        """What a run of it calls itself."""
+        shared_name = self._shared_name(record.options)
+        return effective_hostname(record.options, record.id, self.facts, shared_name)
+
+    def _shared_name(self, options: ContainerOptions) -> str:
+        """The name of whose network it shares, "" where it shares none."""
+        donor = donors(options).get("network")
+        try:
+            return self.hostname(self.find(donor).record) if donor else ""
+        except NotFound:
+            return ""  # it cannot start either
 
     def limit(self, group: Group, options: ContainerOptions) -> None:
         """Write the limits and the device rules of a new cgroup."""
@@ -239,6 +285,11 @@ class Host:
         for program in self._programs.values():
             os.close(program)
         self._programs.clear()
+
+
+def _find_none(ref: str) -> Container:
+    """What an engine without containers knows."""
+    raise NotFound(f"No such container: {ref}")
 
 
 async def _nothing(_record: Record) -> None:

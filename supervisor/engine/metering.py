@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import trio
 
 from metrics.errors import AddressError, ConfigError
 from metrics.model import Container as Description
-from metrics.model import Final, Limits, Settings
+from metrics.model import Final, Interface, Limits, Settings
 from metrics.render.negotiation import OPENMETRICS, TEXT, wants_openmetrics
 from supervisor import __version__
-from supervisor.errors import InvalidArgument, NotFound, NotModified, Unavailable
+from supervisor.engine.agent_metering import AgentMetering, harmless
+from supervisor.errors import InvalidArgument, NotFound, Unavailable
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.state import State, docker_status
 
 if TYPE_CHECKING:
+    from metrics.model import Sample
     from metrics.serve import Metrics
-    from metrics.serve.agent import Operation
     from metrics.serve.web import Web
     from supervisor.engine.container import Container
     from supervisor.engine.host import Host
@@ -40,57 +43,38 @@ _SHARES = 1024
 _PERIOD = 100_000
 # Who scrapes over the API's socket, as the intervals of scrapers are told apart.
 _SCRAPER = "api"
-_OPERATIONS: Mapping[str, Operation] = {
-    "ContainerCreate": "create",
-    "ContainerStart": "start",
-    "ContainerStop": "stop",
-    "ContainerKill": "kill",
-    "ContainerRestart": "restart",
-    "ContainerPause": "pause",
-    "ContainerUnpause": "unpause",
-    "ContainerUpdate": "update",
-    "ContainerDelete": "remove",
-    "ExecStart": "exec",
-}
+_CONTAINER = "container:"
+_LONGEST_CHAIN = 8
 
-P = ParamSpec("P")
 Write = Callable[[bytes], Awaitable[None]]
 Pieces = Callable[[Iterable[bytes], Write], Awaitable[None]]
 ExitReason = Literal["completed", "error", "signal", "oom_killed", "stopped", "lost"]
 
 
-def _harmless(tell: Callable[P, None]) -> Callable[P, None]:
-    """A failure of `tell` is logged, the first time, and goes no further."""
-    said = False
-
-    @functools.wraps(tell)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        nonlocal said
-        try:
-            tell(*args, **kwargs)
-        except Exception:  # whatever it is, no container may suffer from it
-            if not said:
-                said = True
-                log.exception("metrics: %s failed; said once", tell.__name__)
-
-    return guarded
+class _Networked(NamedTuple):
+    namespace: int  # an fd of ours
+    interfaces: Sequence[Interface]
 
 
-class Metering:
+class Metering(AgentMetering):
     """Every method that tells something is cheap, never raises, and does nothing while off."""
 
     def __init__(self, host: Host) -> None:
-        self._host = host
-        self._metrics: Metrics | None = None
+        super().__init__(host)
+        self._shared: dict[str, str] = {}  # container → the one whose network it is in
+        self._networked: dict[str, _Networked] = {}
         self._listeners: Sequence[trio.SocketListener] = ()
         self._web: Web | None = None
         self._pieces: Pieces
 
     # --- its life -------------------------------------------------------------------------
 
-    async def switch_on(self, address: str, web_config: str) -> None:
+    async def switch_on(
+        self, address: str, web_config: str, container_labels: Sequence[str] = ()
+    ) -> None:
         """Begin to count and listen at `address` ("" = the default one, if it is free).
 
+        Of the containers' labels metrics have those named in `container_labels`.
         InvalidArgument for what is no address or no web-config file, Unavailable where the
         address cannot be listened at.
         """
@@ -108,7 +92,10 @@ class Metering:
             log.warning("%s; GET /metrics on the API's socket has them", error)
         root = str(self._host.root.path)
         self._pieces = exposition.pieces
-        self._metrics = Metrics(Settings(version=__version__, filesystems=(root,)))
+        settings = Settings(
+            version=__version__, filesystems=(root,), container_labels=tuple(container_labels)
+        )
+        self._metrics = Metrics(settings, refresh=self.refresh)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sample and answer scrapes until cancelled; returns at once while off."""
@@ -119,6 +106,7 @@ class Metering:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._metrics.run)
+                nursery.start_soon(self.watch_logs)
                 if self._listeners:
                     serve = functools.partial(self._metrics.serve, web=self._web)
                     await nursery.start(serve, list(self._listeners))
@@ -136,45 +124,54 @@ class Metering:
 
     # --- what happens to containers -------------------------------------------------------
 
-    @_harmless
+    @harmless
     def added(self, record: Record) -> None:
         """It was created, or found at the start."""
         if self._metrics is not None:
             status = docker_status(record.state)
+            if record.options.network.startswith(_CONTAINER):
+                self._shared[record.id] = record.options.network.removeprefix(_CONTAINER)
             self._metrics.containers.add(self._description(record), state=status)
 
-    @_harmless
+    @harmless
     def changed(self, record: Record) -> None:
         """It was renamed or updated."""
         if self._metrics is not None:
             self._metrics.containers.changed(self._description(record))
 
-    @_harmless
+    @harmless
     def removed(self, container_id: str) -> None:
         """It is no more."""
         if self._metrics is not None:
+            self._shared.pop(container_id, None)
+            self._let_go(container_id)
             self._metrics.containers.removed(container_id)
 
-    @_harmless
+    @harmless
     def adopted(self, container: Container, paths: CgroupPaths) -> None:
         """A previous supervisor started its run, which goes on."""
         if self._metrics is not None and container.state.pid:
-            at = container.state.started_ns / 1e9
-            self._metrics.containers.started(container.id, paths, at=at)
+            if container.record.network is not None:
+                self._networked_before(container)
+            self._started(container, paths)
+            self.log_begins(container.id)
 
-    @_harmless
+    @harmless
     def stepped(self, container: Container, fact: m.Fact | m.Request, before: State) -> None:
         """Its state has changed; at the end of a run its cgroup is still there."""
         metrics, after = self._metrics, container.state
         if metrics is None or after is before:
             return
+        if after.run != before.run:
+            self.log_begins(container.id)
         if isinstance(fact, m.TaskStarted):
             group = container.task.group if container.task else None
             group = group or self._host.hierarchy.open(container.id)
-            metrics.containers.started(container.id, group.paths, at=after.started_ns / 1e9)
+            self._started(container, group.paths)
         elif isinstance(fact, m.Exited) and before.live:
             self._ended(container, before, fact.exit.code)
             metrics.agent.exited(exit_reason(before, container.last_exit or fact.exit))
+            metrics.agent.reaped("container")
         elif isinstance(fact, m.StartFailed) and before.live:
             self._ended(container, before, fact.code)
             metrics.agent.exited("start_failed")
@@ -182,10 +179,47 @@ class Metering:
             metrics.containers.restarted(container.id)
         metrics.containers.state(container.id, docker_status(after))
 
+    @harmless
+    def networks_changed(self, container: Container) -> None:
+        """It has joined or left a network; best told while the interface is still there."""
+        if self._metrics is not None:
+            self._metrics.containers.interfaces(container.id, interfaces(container.record))
+
+    @harmless
+    def networked(self, container: Container, namespace: int) -> None:
+        """A run has its networks; the namespace stays the caller's.
+
+        It is kept until the run's end is told: with its last process the interfaces would go,
+        and with them what they counted.
+        """
+        if self._metrics is not None:
+            self._let_go(container.id)
+            found = interfaces(container.record)
+            self._networked[container.id] = _Networked(os.dup(namespace), found)
+
+    def _networked_before(self, container: Container) -> None:
+        with suppress(OSError):  # it has just ended
+            path = f"/proc/{container.state.pid}/ns/net"
+            namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._networked[container.id] = _Networked(namespace, interfaces(container.record))
+
+    def _let_go(self, container_id: str) -> None:
+        if had := self._networked.pop(container_id, None):
+            os.close(had.namespace)
+
+    def _started(self, container: Container, paths: CgroupPaths) -> None:
+        assert self._metrics is not None
+        at = container.state.started_ns / 1e9
+        has = self._networked.get(container.id)  # a short run's record has none any more
+        found = has.interfaces if has else ()
+        self._metrics.containers.started(container.id, paths, at=at, interfaces=found)
+
     def _ended(self, container: Container, before: State, code: int) -> None:
         assert self._metrics is not None
+        self.log_ends(container.id)
         final = Final(oom_kills=before.oom_kills)
         self._metrics.containers.ended(container.id, final, exit_code=code)
+        self._let_go(container.id)
 
     def _description(self, record: Record) -> Description:
         return Description(
@@ -199,22 +233,6 @@ class Metering:
             labels=record.body.labels,
             limits=limits(record.options.resources),
         )
-
-    @contextmanager
-    def operation(self, operation: str) -> Iterator[None]:
-        """Around an operation of the API: how long it took, and whether it failed."""
-        name = _OPERATIONS.get(operation)
-        if self._metrics is None or name is None:
-            yield
-            return
-        as_it_was: NotModified | None = None
-        with self._metrics.agent.operation(name):
-            try:
-                yield
-            except NotModified as error:  # an answer, and no failure
-                as_it_was = error
-        if as_it_was is not None:
-            raise as_it_was
 
     # --- what the API asks ----------------------------------------------------------------
 
@@ -232,13 +250,22 @@ class Metering:
         `compare`: without `before`, with a background sample if there is one.
         """
         metrics = self._asked()
-        now = metrics.sample(container_id)
+        now = self._with_shared_network(container_id, metrics.sample(container_id))
         if before is None and compare:
             before = metrics.earlier(container_id)
         try:
             return metrics.docker_stats(container_id, now, before), now
         except KeyError:
             raise NotFound(f"No such container: {container_id}") from None
+
+    def _with_shared_network(self, container_id: str, now: Sample | None) -> Sample | None:
+        """As docker: who is in another's network is shown with that one's interfaces."""
+        owner = container_id
+        for _ in range(_LONGEST_CHAIN):
+            owner = self._shared.get(owner, owner)
+        if now is None or owner == container_id or (other := self._asked().sample(owner)) is None:
+            return now
+        return now._replace(figures=now.figures._replace(network=other.figures.network))
 
     def _asked(self) -> Metrics:
         if self._metrics is None:
@@ -259,6 +286,16 @@ def exit_reason(before: State, end: m.Exit) -> ExitReason:
     if end.signal:
         return "signal"
     return "error" if end.code else "completed"
+
+
+def interfaces(record: Record) -> list[Interface]:
+    """The interfaces that a run has on the host; those that are gone by now are left out."""
+    found = []
+    for endpoint in record.network.endpoints if record.network else ():
+        with suppress(OSError):
+            index = socket.if_nametoindex(endpoint.port)
+            found.append(Interface(endpoint.interface, index))
+    return found
 
 
 def limits(r: Resources) -> Limits:

@@ -15,6 +15,7 @@ from supervisor.lifecycle.machine import State
 from supervisor.spec import etc_files
 from supervisor.spec.codec import from_json, to_json
 from supervisor.spec.mount_points import VOLUME, MountPoint, volume_names
+from supervisor.spec.networks import EndpointOptions, NetworkRun
 from supervisor.spec.options import ContainerOptions
 
 VERSION = 1
@@ -30,6 +31,9 @@ class Record:
     `lowers` are the root's lower folders, top-most first; `rootfs_writable` runs on
     `lowers[0]` itself. `mounts` are its binds, volumes and tmpfs as people see them, every
     volume with its name; `take_volumes`: the anonymous ones go when it is removed.
+
+    `endpoints` are the networks that it is to be in, by id; `network` is what the current run
+    has of them, None between runs. Its addresses are in use as long as it says so.
     """
 
     id: str
@@ -44,6 +48,8 @@ class Record:
     state: State
     mounts: tuple[MountPoint, ...] = ()
     take_volumes: bool = False
+    endpoints: tuple[EndpointOptions, ...] = ()
+    network: NetworkRun | None = None
     _fixed: bytes = b""
 
     @property
@@ -71,14 +77,19 @@ class Record:
         if not self._fixed:
             self._fixed = self._encode_fixed()
         state = json.dumps(to_json(self.state), separators=(",", ":"))
-        return b'{"fixed":%b,"state":%b}' % (self._fixed, state.encode())
+        network = json.dumps(to_json(self.network), separators=(",", ":"))
+        return b'{"fixed":%b,"state":%b,"network":%b}' % (
+            self._fixed,
+            state.encode(),
+            network.encode(),
+        )
 
     def changed(self) -> None:
-        """Something besides the state changed: encode it anew."""
+        """Something besides `state` and `network` changed: encode it anew."""
         self._fixed = b""
 
     def _encode_fixed(self) -> bytes:
-        # Apart from the state, which changes often, so that a transition is cheap to save.
+        # Apart from what each run changes, so that a transition is cheap to save.
         return json.dumps(
             {
                 "version": VERSION,
@@ -93,6 +104,7 @@ class Record:
                 "options": to_json(self.options),
                 "mounts": to_json(self.mounts),
                 "take_volumes": self.take_volumes,
+                "endpoints": to_json(self.endpoints),
             },
             separators=(",", ":"),
         ).encode()
@@ -119,6 +131,8 @@ def decode(document: bytes) -> Record:
             state=from_json(State, whole["state"]),
             mounts=_mounts(data, body),
             take_volumes=data.get("take_volumes", False),
+            endpoints=tuple(from_json(EndpointOptions, one) for one in data.get("endpoints", ())),
+            network=from_json(NetworkRun, network) if (network := whole.get("network")) else None,
         )
     except (ValueError, KeyError, TypeError, InvalidArgument) as error:
         raise ProtocolError(f"container record: {error!r}") from None

@@ -43,6 +43,7 @@ async def recover(engine: Engine) -> None:
             log.warning("container %s: its record is unreadable and left alone: %s", key, error)
             continue
         engine.add(record)
+    await engine.network_runs.restoring.restore()
     async with trio.open_nursery() as nursery:
         for container in list(engine.containers.values()):
             nursery.start_soon(_recover_one, engine, container)
@@ -53,6 +54,8 @@ async def _recover_one(engine: Engine, container: Container) -> None:
     state = container.state
     if state.live:
         await _recover_run(engine, container)
+    else:
+        await engine.network_runs.end(container)
     for effect in m.resume(container.state, trio.current_time()):
         container.do(effect)
 
@@ -61,6 +64,7 @@ async def _recover_run(engine: Engine, container: Container) -> None:
     """The run was not seen to end: its shim lives, or its exit record tells, or it is lost."""
     shim = await _connect(engine, container)
     if shim is None:
+        await engine.network_runs.end(container)
         _settle(engine, container)
         return
     adopted = trio.Event()
@@ -89,6 +93,8 @@ async def _adopt(
         try:
             state = await shim.request("state")
             _adopt_cgroup(engine, container, task)
+            if state["phase"] in ("starting", "running"):
+                await engine.network_runs.restoring.adopt(container, int(state["pid"]))
             await _catch_up(container, task, state)
         except OrlopError as error:
             log.warning("container %s: adopting: %s", container.id[:12], error)

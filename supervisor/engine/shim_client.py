@@ -6,12 +6,14 @@ import math
 import os
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
+from supervisor.shim.packets import receive
 from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
@@ -40,7 +42,10 @@ async def connect(bundle: Path) -> ShimClient:
 
 
 class ShimClient:
-    """`run` reads until the shim closes; events go to the channel `events`, which then ends."""
+    """`run` reads until the shim closes; events go to the channel `events`, which then ends.
+
+    The descriptor of the event `network` waits here until it is taken.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
@@ -51,6 +56,8 @@ class ShimClient:
         self._next_id = 1
         self._waiting: dict[int, trio.Event] = {}
         self._replies: dict[int, Message] = {}
+        self._network = -1
+        self._waiting_for_room = trio.Lock()
         # Unbounded: whoever takes events also waits for replies, which come behind them.
         self._send_events, self.events = trio.open_memory_channel[Message](math.inf)
 
@@ -58,9 +65,16 @@ class ShimClient:
         """Read messages until the end; fails every request that still waits."""
         try:
             with self._send_events:
-                while packet := await self._receive():
-                    await self._take(shim_protocol.decode(packet))
-        except (OSError, ProtocolError):
+                while True:
+                    packet, fds = await self._receive()
+                    try:
+                        if not packet:
+                            break
+                        await self._take(shim_protocol.decode(packet), fds)
+                    finally:
+                        for fd in fds:  # what nobody took
+                            os.close(fd)
+        except (OSError, ProtocolError, trio.ClosedResourceError):
             pass  # a broken connection is the same to everybody as a closed one
         finally:
             self.close()
@@ -91,8 +105,17 @@ class ShimClient:
         ok: Message = reply.get("ok", {})
         return ok
 
+    def take_network(self) -> int:
+        """The descriptor that the event `network` brought: the caller's now; else ShimGone."""
+        fd, self._network = self._network, -1
+        if fd < 0:
+            raise ShimGone("the shim ended before its container had a network")
+        return fd
+
     def close(self) -> None:
-        """Close the connection; idempotent."""
+        """Close the connection, and a descriptor that nobody took; idempotent."""
+        if self._network >= 0:
+            os.close(self.take_network())
         self.gone = True
         self.greeted.set()
         if self.connection.fileno() >= 0:
@@ -101,10 +124,10 @@ class ShimClient:
         for event in self._waiting.values():
             event.set()
 
-    async def _receive(self) -> bytes:
+    async def _receive(self) -> tuple[bytes, list[int]]:
         while True:
             try:
-                return self.connection.recv(shim_protocol.MAX_MESSAGE)
+                return receive(self.connection)
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self.connection)
 
@@ -116,7 +139,7 @@ class ShimClient:
                 try:
                     socket.send_fds(self.connection, [packet], list(fds))
                 except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self.connection)
+                    await self._room()
                 except OSError as error:
                     raise ShimGone(f"the shim is gone: {error}") from None
                 else:
@@ -124,12 +147,21 @@ class ShimClient:
         if scope.cancelled_caught:
             raise Unavailable(f"the shim has not read for {SILENCE_SECONDS:.0f} s (is it stopped?)")
 
-    async def _take(self, message: Message) -> None:
+    async def _room(self) -> None:
+        """Wait until a message fits, or the connection is closed."""
+        async with self._waiting_for_room:  # trio lets one task wait for a socket
+            with suppress(trio.ClosedResourceError):
+                if not self.gone:
+                    await trio.lowlevel.wait_writable(self.connection)
+
+    async def _take(self, message: Message, fds: list[int]) -> None:
         if message.get("event") == "hello":
             self.shim_pid = int(message.get("shim_pid", 0))
             self.version = int(message.get("version", 0))
             self.greeted.set()
         elif "event" in message:
+            if message["event"] == "network" and fds and self._network < 0:
+                self._network = fds.pop()
             await self._send_events.send(message)
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor.engine.joins import join_fds
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
 from supervisor.errors import InitError, Internal, KernelError, OrlopError, ProtocolError
@@ -57,6 +58,11 @@ class Task:
         self._over = False
         self.recorded = False  # the end of this run is on disk, whatever becomes of the database
         self._launched = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._network = trio.Event()  # it is there, or will not be
+        self._namespace = -1
+        self._no_network: OrlopError | None = None
+        self._spawned = 0.0
         self.accepts = False  # the shim takes clients
 
     # --- the two ways in ----------------------------------------------------------------
@@ -65,9 +71,11 @@ class Task:
         """Start the run and see it to its end; never raises for a run that fails."""
         try:
             self.host.prepare_run(self.container)
+            self._plan_network()
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
+                self._spawned = time.perf_counter()
                 self.shim = ShimClient(await self.host.zygote.spawn(bundle))
                 if self.group is None:
                     self._make_cgroup()  # while the shim prepares the root
@@ -78,16 +86,22 @@ class Task:
             if self.shim is not None:
                 self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
-            self._report_start_failure(known, str(error))
+            await self._end_network()
+            self._report_start_failure(self._no_network or known, str(error))
         else:
             if not self._over:
                 await self._lost()
+        finally:
+            self._close_namespace()
         await self._release()
 
     async def follow(self) -> None:
         """See a run to its end that a previous supervisor started."""
         self._launched.set()
-        await self._listen(None)
+        try:
+            await self._listen(None)
+        finally:
+            self._close_namespace()
         if not self._over:
             await self._lost()
         await self._release()
@@ -96,8 +110,10 @@ class Task:
         """Take the shim's events to their end; False if there never was a shim."""
         assert self.shim is not None
         async with trio.open_nursery() as nursery:
+            self._nursery = nursery
             nursery.start_soon(self.shim.run)
             if launch is not None:
+                nursery.start_soon(self._make_network)
                 nursery.start_soon(launch)
             async for event in self.shim.events:
                 await self.take(event)
@@ -173,9 +189,11 @@ class Task:
     # --- starting -----------------------------------------------------------------------
 
     def _make_cgroup(self) -> None:
+        begun = time.perf_counter()
         self.group = self.host.hierarchy.create(self.container.id)
         self.host.limit(self.group, self.container.record.options)
         self.oom = OomWatcher(self.host, self.group, 0, self._oom)
+        self.host.metering.stage("cgroup", begun)
 
     async def _write_bundle(self) -> None:
         paths = self.host.hierarchy.open(self.container.id).paths
@@ -206,6 +224,8 @@ class Task:
         if self.shim.gone:
             self._launched.set()  # nothing will be: whoever tells the end need not wait
             return
+        if self._spawned:  # not by a supervisor before this one
+            self.host.metering.stage("shim", self._spawned)
         self.accepts = True
         for fd, fields in self.container.take_early_clients().items():
             try:
@@ -215,7 +235,7 @@ class Task:
             finally:
                 os.close(fd)
         try:
-            reply = await self.shim.request("start")
+            reply = await self._start()
         except (InitError, OrlopError) as error:
             # Reported when the shim says that init is gone.
             self._start_error = error
@@ -223,8 +243,107 @@ class Task:
             self.container.post(
                 m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
             )
+            if "stages" in reply:  # an older shim has none
+                self.host.metering.stages(reply["stages"])
         finally:
             self._launched.set()
+
+    async def _start(self) -> Message:
+        """Have the program run, in the namespaces that are given to it."""
+        assert self.shim is not None
+        await self._network.wait()
+        shared: dict[str, int] = {}
+        if self._no_network is None:
+            try:
+                shared = await join_fds(self.host.find, self.container)
+            except OrlopError as error:
+                self._no_network = self.container.no_network = error
+        if self._no_network is not None:
+            self._report_start_failure(self._no_network, self._no_network.message)
+            self.kill()
+            self.shim.close()  # a shim that nobody wants anything of leaves
+            raise self._no_network
+        given = {"network": self._namespace} if self._namespace >= 0 else {}
+        try:
+            given |= shared
+            if not given:
+                return await self.shim.request("start")
+            fds = list(given.values())
+            return await self.shim.request("start", fds, namespaces=list(given))
+        finally:
+            for fd in shared.values():
+                os.close(fd)
+            self._close_namespace()
+
+    # --- the network --------------------------------------------------------------------
+
+    def _plan_network(self) -> None:
+        self.container.no_network = None
+        if self.host.network_runs is not None:
+            try:
+                self.host.network_runs.plan(self.container)
+            except OrlopError as error:
+                self._refuse_network(error)
+                raise
+
+    def _refuse_network(self, error: OrlopError) -> None:
+        """Remember why there is no network: whoever asked for the start is told that."""
+        self._no_network = type(error)(f"failed to set up container networking: {error.message}")
+        self.container.no_network = self._no_network
+
+    async def _make_network(self) -> None:
+        """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
+        runs = self.host.network_runs
+        if self._network.is_set() or runs is None:
+            self._network.set()
+            return
+        try:
+            self._namespace = await runs.begin(self.container)
+        except OrlopError as error:
+            self._refuse_network(error)
+        finally:
+            self._network.set()
+
+    async def _make_network_again(self) -> None:
+        """Of a run that is adopted before its start, which holds a namespace no more."""
+        runs = self.host.network_runs
+        if runs is not None:
+            await runs.end(self.container)
+            try:
+                self._plan_network()
+            except OrlopError:
+                self._network.set()
+                return
+            self.host.write_etc(self.container.record)
+        await self._make_network()
+
+    async def _wire_network(self) -> None:
+        """Fill the namespace that the container made itself, while its init waits."""
+        assert self.shim is not None
+        runs = self.host.network_runs
+        try:
+            fd = self.shim.take_network()
+            try:
+                if runs is not None:
+                    await runs.wire(self.container, fd)
+            finally:
+                os.close(fd)
+        except OrlopError as error:
+            self._refuse_network(error)
+        with suppress(OrlopError):  # it may have ended meanwhile, which is told otherwise
+            if self._no_network is None:
+                await self.shim.request("wired")
+            else:
+                await self.shim.request("wired", error=self._no_network.message)
+
+    async def _end_network(self) -> None:
+        if self.host.network_runs is not None:
+            await self.host.network_runs.end(self.container)
+
+    def _close_namespace(self) -> None:
+        fd, self._namespace = self._namespace, -1
+        if fd >= 0:
+            os.close(fd)
 
     # --- what the shim tells ------------------------------------------------------------
 
@@ -232,7 +351,12 @@ class Task:
         """Handle one event of the shim."""
         match event.get("event"):
             case "created":
+                if not self._network.is_set() and self._launched.is_set():
+                    await self._make_network_again()
                 await self._launch()
+            case "network":
+                assert self._nursery is not None
+                self._nursery.start_soon(self._wire_network)
             case "exited":
                 record = record_from_json(event["record"])
                 await self._ended(record, durable=bool(event.get("durable")))
@@ -240,6 +364,7 @@ class Task:
                 error = error_from_json(event["error"])
                 self._report_start_failure(error, str(error))
             case "exec_exited":
+                self.host.metering.reaped("exec")
                 self.host.exec_exited(str(event["exec"]), int(event["code"]))
 
     async def _ended(self, record: ExitRecord, *, durable: bool) -> None:
@@ -247,8 +372,10 @@ class Task:
             return
         self._over = True  # from here on it is reported, once
         self.recorded = durable
+        self.host.metering.log_dropped(record.log_dropped)
         await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
+        await self._end_network()
         seen = self.oom.seen if self.oom else 0
         if record.oom_kills > seen:
             if self.oom is not None:
@@ -258,7 +385,7 @@ class Task:
             error = InitError.from_json(record.error)
             # A shim that failed before it was asked to start has only that to answer.
             known = self._start_error if isinstance(self._start_error, InitError) else error
-            self._report_start_failure(known, error.message)
+            self._report_start_failure(self._no_network or known, error.message)
         else:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
@@ -277,6 +404,7 @@ class Task:
         if record is not None and record.run == self.run:
             await self._ended(record, durable=True)
             return
+        await self._end_network()
         self._report_lost()
         await self.container.until(lambda s: s.run != self.run or not s.live)
 
@@ -327,9 +455,13 @@ class Task:
 
     async def _release(self) -> None:
         """Give up the watch and the cgroup; one that stays busy is logged, and swept later."""
+        await self._end_network()
+        self.host.write_now()
         if self.oom is not None:
             self.oom.stop()
             self.oom = None
+        if self.shim is not None and self.shim.shim_pid:
+            self.host.metering.reaped("shim")
         group, self.group = self.group, None
         if group is None:
             return

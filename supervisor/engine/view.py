@@ -6,9 +6,9 @@ import os
 from typing import TYPE_CHECKING
 
 from supervisor.docker.views import ContainerView
+from supervisor.engine import network_views
 from supervisor.engine.logs import FILE_NAME
 from supervisor.lifecycle.state import docker_status
-from supervisor.spec.build import effective_hostname
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -35,12 +35,16 @@ def container_view(engine: Engine, container: Container) -> ContainerView:
         finished_ns=state.finished_ns,
         restart_count=state.restart_count,
         body=record.body,
-        hostname=effective_hostname(record.options, record.id, engine.host.facts),
+        hostname=engine.host.hostname(record),
         log_path=os.fspath(bundle / FILE_NAME),
         lower_dirs=record.lowers,
         upper_dir="" if writable else os.fspath(bundle / "upper"),
         work_dir="" if writable else os.fspath(bundle / "work"),
         exec_ids=engine.execs.of(record.id),
         mounts=record.mounts,
+        network_mode=network_views.network_mode(record),
+        endpoints=network_views.endpoint_views(engine.networks, record),
+        ports=record.network.ports if record.network else (),
+        sandbox_id=network_views.sandbox_id(record),
         etc_folder=os.fspath(bundle) if state.run else "",
     )

@@ -2,7 +2,8 @@
 
     shim                                   init
      │ clone3(namespaces, into cgroup) ───► │
-     │ ── "mapped" (user namespace only) ─► │ credentials in the new user namespace
+     │ ── "mapped" (user namespace only) ─► │ credentials in the new user namespace;
+     │                                      │ where its network is wired, that comes before
      │                                      │ STEPS …
      │ ◄──────── {"pty": true} + fd ─────── │ (terminal only)
      │ ◄──────────── {"ready": true} ────── │ all is set up; waits: the container is *created*
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 
 from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process, tty
-from supervisor.shim import become, pid1
+from supervisor.shim import become, given, pid1
 from supervisor.shim.failure import run_steps
 from supervisor.shim.rootfs import Prepared
 from supervisor.spec.mounts import MountOptions, parse_options
@@ -55,8 +56,8 @@ class Init:
     """What init works on. All fds are its own copies, close-on-exec, gone at execve.
 
     `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
-    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `start_at_once`: the start was asked
-    for before there was an init.
+    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
+    `start_at_once`: the start was asked for before there was an init.
     """
 
     spec: Spec
@@ -64,8 +65,10 @@ class Init:
     prepared: Prepared
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
+    given: dict[str, int] = field(default_factory=dict)
     start_at_once: bool = False
     host_devices: dict[str, int] = field(default_factory=dict)
+    joined_mounts: dict[str, int] = field(default_factory=dict)
     root: int = -1
     proc: int = -1
     dev: int = -1
@@ -134,12 +137,14 @@ def enter_user_namespace(init: Init) -> None:
 
 
 def join_namespaces(init: Init) -> None:
-    """Enter namespaces given by path (--pid, --ipc, --net container:…); pid was joined before."""
-    for namespace in init.spec.namespaces:
-        if namespace.path and namespace.type != "pid":
-            fd = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-            namespaces.setns(fd, namespaces.NAMESPACE_FLAGS[namespace.type])
-            os.close(fd)
+    """Enter the namespaces that came with the start (--network, --pid, --ipc container:…)."""
+    given.join(init.given)
+    if "mount" in init.given:
+        places = [m.destination for m in init.spec.mounts if m.type == "joined"]
+        init.joined_mounts = given.clone_mounts(init.given["mount"], places)
+    for fd in init.given.values():
+        os.close(fd)
+    init.given.clear()
 
 
 def join_cgroups(init: Init) -> None:
@@ -233,6 +238,11 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
         source = init.prepared.binds[index]
         _attach(init, source, mount.destination, stat.S_ISDIR(os.fstat(source).st_mode))
         change_attributes(source, options)
+        return
+    if mount.type == "joined":
+        source = init.joined_mounts.pop(mount.destination)
+        _attach(init, source, mount.destination, folder=True)
+        os.close(source)
         return
     if mount.type == "cgroup":
         make_cgroup_mount(init, mount, options)

@@ -2,10 +2,11 @@
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from supervisor.errors import InitError, Internal, InvalidArgument, OrlopError, ProtocolError
 from supervisor.shim.loop import IN, Loop
+from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
@@ -32,12 +33,12 @@ class Peer:
         connection.setblocking(False)
         loop.add(connection.fileno(), IN, self._ready)
 
-    def send(self, message: Message) -> None:
-        """Send one message now or drop the connection."""
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send one message now or drop the connection; the fds stay the caller's."""
         if self.closed:
             return
         try:
-            self.connection.send(shim_protocol.encode(message))
+            socket.send_fds(self.connection, [shim_protocol.encode(message)], fds)
         except OSError:
             self.close()
 
@@ -59,9 +60,7 @@ class Peer:
 
     def _ready(self, _events: int) -> None:
         try:
-            packet, fds, _, _ = socket.recv_fds(
-                self.connection, shim_protocol.MAX_MESSAGE, shim_protocol.MAX_FDS
-            )
+            packet, fds = receive(self.connection)
         except BlockingIOError:
             return
         except OSError:
@@ -70,8 +69,6 @@ class Peer:
         if not packet:
             self.close()
             return
-        for fd in fds:
-            os.set_inheritable(fd, False)
         try:
             request = shim_protocol.decode(packet)
         except ProtocolError:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, ProtocolError
 from supervisor.kernel import cgroups, namespaces, process
-from supervisor.shim import exit_record, init, rootfs, userns
+from supervisor.shim import exit_record, given, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.exec_session import ExecSession, Launcher
 from supervisor.shim.exit_record import ExitRecord
@@ -109,8 +109,11 @@ class Shim:
         self.root = -1
         self.sync: socket.socket | None = None
         self.starting: tuple[Peer, Message] | None = None
+        self.wiring = False  # init waits for its network
         self.started_ns = 0
         self.started_boottime_ns = 0
+        self.stages: dict[str, int] = {}  # how long parts of the start took, in ns
+        self.cloned_ns = 0
         self.killed = False
         self.status = 0
         self.finished = (0, 0)
@@ -128,9 +131,12 @@ class Shim:
         self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
         self._add_peer(control)
         self._listen()
+        begun = time.monotonic_ns()
         self._attempt(self._prepare_root)
+        self.stages["rootfs"] = time.monotonic_ns() - begun
         if not hold:
-            self._attempt(self._clone_init)
+            self._attempt(lambda: given.refuse_early(self.spec))
+            self._attempt(lambda: self._clone_init({}))
         self.loop.run()
 
     def _attempt(self, step: Callable[[], None]) -> None:
@@ -150,11 +156,12 @@ class Shim:
         self.prepared = rootfs.prepare(self.spec, self.mapped)
         self.root = self.prepared.root
 
-    def _clone_init(self) -> None:
-        """Needs the container's cgroup; what comes before does not."""
+    def _clone_init(self, joined: dict[str, int]) -> None:
+        """Needs the container's cgroup, and the namespaces to join; what comes before does not."""
         spec, prepared = self.spec, self.prepared
         assert prepared is not None
         self.held, self.start_at_once = False, self.starting is not None
+        self.cloned_ns = time.monotonic_ns()
         far = (
             (-1, -1, -1)
             if spec.process.terminal
@@ -165,19 +172,18 @@ class Shim:
         cgroup = -1
         flags = 0
         for namespace in spec.namespaces:
-            if namespace.path:
-                if namespace.type == "pid":
-                    join_pid_namespace(namespace.path)
-            elif namespace.type != "cgroup":  # see init.join_cgroups
+            if not namespace.path and namespace.type != "cgroup":  # see init.join_cgroups
                 flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
             cgroup = os.open(spec.cgroup.unified, init.DIRECTORY)
             flags |= namespaces.CLONE_INTO_CGROUP
         try:
-            pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
-            if pid == 0:
-                init.main(init.Init(spec, sync, prepared, tasks, far, self.start_at_once))
+            with given.children_in(joined.get("pid")):
+                pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
+                if pid == 0:
+                    at_once = self.start_at_once
+                    init.main(init.Init(spec, sync, prepared, tasks, far, joined, at_once))
         finally:
             sync.close()
             for fd in (*tasks, *far, cgroup, self.mapped):
@@ -187,9 +193,32 @@ class Shim:
         self.pid, self.pidfd, self.sync = pid, pidfd, near
         near.setblocking(False)
         self.loop.add(near.fileno(), IN, self._init_speaks)
-        if spec.uid_mappings:
-            userns.write_maps(pid, spec)
-            near.send(init.MAPPED)
+        if spec.wire_network:
+            self._offer_network()
+        elif spec.uid_mappings:
+            self._map_ids()
+
+    def _map_ids(self) -> None:
+        userns.write_maps(self.pid, self.spec)
+        self._tell_init(init.MAPPED)
+
+    def _tell_init(self, word: bytes) -> bool:
+        """False where init was killed while it waited; SIGCHLD follows."""
+        try:
+            return self.sync is not None and bool(self.sync.send(word))
+        except OSError:
+            return False
+
+    def _offer_network(self) -> None:
+        """Hand init's network namespace to whoever asked for the start; init waits meanwhile."""
+        assert self.starting is not None
+        # Our own unreaped child: the pid cannot be another's.
+        fd = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.wiring = True
+            self.starting[0].send({"event": "network", "pid": self.pid}, (fd,))
+        finally:
+            os.close(fd)
 
     def _init_speaks(self, _events: int) -> None:
         self._hear_init()
@@ -233,12 +262,8 @@ class Shim:
             self.sync = None
 
     def _go(self) -> None:
-        assert self.sync is not None
-        try:
-            self.sync.send(init.GO)
-        except OSError:
-            return  # init was killed while it waited; SIGCHLD follows
-        self.phase = "starting"
+        if self._tell_init(init.GO):
+            self.phase = "starting"
 
     def _started(self) -> None:
         self.phase = "running"
@@ -247,7 +272,9 @@ class Shim:
         if self.starting is not None:
             peer, request = self.starting
             self.starting = None
-            peer.answer(request, {"pid": self.pid, "started_ns": self.started_ns})
+            self.stages["exec"] = time.monotonic_ns() - self.cloned_ns
+            reply = {"pid": self.pid, "started_ns": self.started_ns, "stages": self.stages}
+            peer.answer(request, reply)
         gc.enable()  # off until here, as in the zygote: a long life makes cycles
 
     # --- children ---------------------------------------------------------------------
@@ -300,6 +327,7 @@ class Shim:
         while self._hear_init():  # its last words may not have been read yet
             pass
         self._close_sync()
+        self.wiring = False
         if self.phase == "starting" and self.error is None:
             self._started()  # it left a holder of its end behind (--init without a pid namespace)
         os.close(self.pidfd)
@@ -391,6 +419,8 @@ class Shim:
         self.peers.remove(peer)
         if self.starting is not None and self.starting[0] is peer:
             self.starting = None
+            if self.wiring:
+                self._refuse_network("the supervisor went away before there was a network")
         if self.held and not self.peers:
             self._leave()  # whoever wanted a container is gone before there was one
 
@@ -407,15 +437,33 @@ class Shim:
             raise InvalidArgument(f"shim: no operation {request.get('op')!r}")
         return operation(self, peer, request, fds)
 
-    def _start(self, peer: Peer, request: Message, _fds: list[int]) -> Message | None:
+    def _start(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
         if self.phase not in ("preparing", "created") or self.starting is not None:
             raise Conflict(f"shim: cannot start: {self.phase}")
+        if not self.held and (fds or request.get("namespaces")):
+            raise InvalidArgument("shim: init is there already: no namespace can be given to it")
         self.starting = (peer, request)
         if self.phase == "created":
             self._go()
         elif self.held:
-            self._attempt(self._clone_init)
+            # The fds stay those of the request, which closes them: init has its own copies.
+            self._attempt(lambda: self._clone_init(given.pair(self.spec, request, fds)))
         return None
+
+    def _wired(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
+        if not self.wiring:
+            raise Conflict("shim: init does not wait for a network")
+        if "error" in request:
+            self._refuse_network(str(request["error"]))
+        else:
+            self.wiring = False
+            self.cloned_ns = time.monotonic_ns()  # what it waited is no time of init's
+            self._attempt(self._map_ids)
+        return {}
+
+    def _refuse_network(self, why: str) -> None:
+        self.wiring = False
+        self._fail(InitError(step="network", path="", errno=0, message=why))
 
     def _signal(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
         if self.pidfd < 0:
@@ -547,6 +595,7 @@ class Shim:
 
 OPERATIONS = {
     "start": Shim._start,
+    "wired": Shim._wired,
     "signal": Shim._signal,
     "resize": Shim._resize,
     "attach": Shim._attach,
@@ -574,15 +623,6 @@ def open_tasks(spec: Spec) -> tuple[int, ...]:
         os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
         for folder in dict.fromkeys(spec.cgroup.v1.values())
     )
-
-
-def join_pid_namespace(path: str) -> None:
-    """Children of this shim are born in that pid namespace."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        namespaces.setns(fd, namespaces.CLONE_NEWPID)
-    finally:
-        os.close(fd)
 
 
 def kill_cgroup(spec: Spec) -> None:

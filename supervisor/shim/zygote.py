@@ -19,6 +19,7 @@ from supervisor.errors import ProtocolError
 from supervisor.kernel import process
 from supervisor.shim import shim
 from supervisor.shim.exit_record import ExitRecord
+from supervisor.shim.packets import receive
 from supervisor.spec import users
 from supervisor.spec.capabilities import DEFAULT, mask
 from supervisor.spec.codec import from_json, to_json
@@ -38,7 +39,7 @@ from supervisor.wire import shim_protocol
 SHIM_OOM_SCORE_ADJ = -999
 SPARES = 2
 RETRY_MILLISECONDS = 100
-PID = FD = struct.Struct("i")
+PID = struct.Struct("i")
 
 
 def main(control_fd: int) -> None:
@@ -145,26 +146,6 @@ def rehearse() -> None:
     mask(DEFAULT)
     record = ExitRecord(id="rehearsal", run=1, code=0)
     shim_protocol.decode(shim_protocol.encode({"event": "exited", "record": record.to_json()}))
-
-
-def receive(control: socket.socket, flags: int = 0) -> tuple[bytes, list[int]]:
-    """One request with its fds, close-on-exec; an empty packet at the supervisor's end.
-
-    Not socket.recv_fds: Python 3.11's ignores the flags, and a shim's socket would be open in
-    its container.
-    """
-    packet, ancillary, _, _ = control.recvmsg(
-        shim_protocol.MAX_MESSAGE,
-        socket.CMSG_LEN(shim_protocol.MAX_FDS * FD.size),
-        flags | socket.MSG_CMSG_CLOEXEC,
-    )
-    fds = [
-        fd
-        for level, kind, data in ancillary
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS)
-        for (fd,) in FD.iter_unpack(data[: len(data) - len(data) % FD.size])
-    ]
-    return packet, fds
 
 
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:

@@ -14,6 +14,7 @@ from supervisor.errors import InvalidArgument
 from supervisor.spec import capabilities, sysctls, users
 from supervisor.spec.mount_plan import plan_mounts, root_propagation
 from supervisor.spec.namespaces import HOST, OWN, read_modes
+from supervisor.spec.networks import CONTAINER_PREFIX
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.seccomp.abis import Machine
 from supervisor.spec.security import choose_filter, covered_paths, parse_security
@@ -94,10 +95,12 @@ def build_spec(
     log: Log,
     host: HostFacts,
     provided: Sequence[Mount] = (),
+    shared_name: str = "",
 ) -> Spec:
     """The spec of run number `run` of container `id`; InvalidArgument for what cannot be.
 
-    `provided` are mounts of files that every container gets, as /etc/hosts.
+    `provided` are mounts of files that every container gets, as /etc/hosts; `shared_name` the
+    host name of the container whose network it shares.
     """
     modes = read_modes(options)
     security = parse_security(options.security_opts)
@@ -105,7 +108,7 @@ def build_spec(
     masked, readonly = covered_paths(
         options, unconfined=security.unconfined_paths, extra=host.masked_paths
     )
-    hostname = effective_hostname(options, id, host)
+    hostname = effective_hostname(options, id, host, shared_name)
     no_new_privileges = security.no_new_privileges
     if no_new_privileges is None:
         no_new_privileges = options.no_new_privileges or host.no_new_privileges
@@ -122,6 +125,7 @@ def build_spec(
         mounts=mounts,
         devices=_devices(options, host),
         namespaces=modes.namespaces(),
+        wire_network=modes.wire_network,
         uid_mappings=modes.uid_mappings,
         gid_mappings=modes.uid_mappings,
         sysctl=sysctls.choose(options.sysctls, modes, host.sysctls),
@@ -136,8 +140,13 @@ def build_spec(
     )
 
 
-def effective_hostname(options: ContainerOptions, id: str, host: HostFacts) -> str:
-    """The name asked for, else the host's where network or uts is shared, else 12 of `id`."""
+def effective_hostname(
+    options: ContainerOptions, id: str, host: HostFacts, shared_name: str = ""
+) -> str:
+    """The name asked for, else that of whose network or uts it shares, else 12 of `id`.
+
+    `shared_name` is the name of the container of mode container:ID, where it is known.
+    """
     name = options.hostname
     if name:
         if options.uts == HOST:
@@ -150,6 +159,8 @@ def effective_hostname(options: ContainerOptions, id: str, host: HostFacts) -> s
         return name
     if HOST in (options.network, options.uts) and host.hostname:
         return host.hostname
+    if shared_name and options.network.startswith(CONTAINER_PREFIX):
+        return shared_name
     return id[:12]
 
 

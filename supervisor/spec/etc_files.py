@@ -16,6 +16,7 @@ HOSTS, HOSTNAME, RESOLV = "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"
 PATHS = (HOSTS, HOSTNAME, RESOLV)
 HOST_GATEWAY = "host-gateway"
 NO_SEARCH = "."
+NAME_SERVER = "127.0.0.11"
 
 _LOCAL = """\
 127.0.0.1\tlocalhost
@@ -76,8 +77,23 @@ def hosts_text(
 ) -> str:
     """/etc/hosts: localhost, the container's own `names` at its `addresses`, then `extra`."""
     lines = [f"{address}\t{name}\n" for name, address in extra]
-    lines += [f"{address}\t{' '.join(names)}\n" for address in addresses if names]
-    return _LOCAL + "".join(lines)
+    return with_hosts(_LOCAL + "".join(lines), names, addresses)
+
+
+def with_hosts(text: str, names: Sequence[str], addresses: Iterable[str]) -> str:
+    """/etc/hosts with lines for a container's own `names` at these addresses."""
+    end = "" if not text or text.endswith("\n") else "\n"
+    return text + end + "".join(_own_line(names, address) for address in addresses if names)
+
+
+def without_hosts(text: str, names: Sequence[str], addresses: Iterable[str]) -> str:
+    """/etc/hosts without the lines that `with_hosts` makes; others are left as they are."""
+    gone = {_own_line(names, address) for address in addresses}
+    return "".join(line for line in text.splitlines(keepends=True) if line not in gone)
+
+
+def _own_line(names: Sequence[str], address: str) -> str:
+    return f"{address}\t{' '.join(names)}\n"
 
 
 def with_extra_hosts(text: str, extra: Iterable[tuple[str, str]]) -> str:
@@ -145,6 +161,19 @@ def resolver_text(
             *(f"{line}\n" for line in host.others),
         )
     )
+
+
+def named_resolver_text(
+    host: Resolver, *, search: Sequence[str] = (), options: Sequence[str] = ()
+) -> str:
+    """/etc/resolv.conf of a container that asks our name server.
+
+    As docker's: a name without a dot may be a container's, and is asked for as it is at first.
+    """
+    words = list(options or host.options)
+    if not any(word.startswith("ndots:") for word in words):
+        words.append("ndots:0")
+    return resolver_text(host, dns=(NAME_SERVER,), search=search, options=words)
 
 
 def _is_address(text: str) -> bool:

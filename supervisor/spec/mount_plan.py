@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from supervisor.errors import InvalidArgument
 from supervisor.spec.mounts import MS_SHARED, MS_SLAVE, arrange, parse_options, tmpfs
-from supervisor.spec.namespaces import HOST, Modes
+from supervisor.spec.namespaces import HOST, SHARED, Modes
 from supervisor.spec.options import DEFAULT_SHM_SIZE, ContainerOptions
 from supervisor.spec.types import Mount
 
@@ -88,6 +88,8 @@ def _shared_memory(options: ContainerOptions, modes: Modes) -> list[Mount]:
         # POSIX shared memory lives in /dev/shm, System V's in the namespace: share both.
         words = ("rbind", *_QUIET, "rprivate")
         return [Mount(destination=SHARED_MEMORY, type="bind", source=SHARED_MEMORY, options=words)]
+    if modes.ipc == SHARED:
+        return [Mount(destination=SHARED_MEMORY, type="joined", source="shm")]
     words = (*_QUIET, "mode=1777", f"size={size}")
     return [Mount(destination=SHARED_MEMORY, type="tmpfs", source="shm", options=words)]
 

@@ -5,25 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from supervisor.errors import InvalidArgument
+from supervisor.spec.networks import BRIDGE, CONTAINER_PREFIX, NONE
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import IdMapping, Namespace
+from supervisor.spec.types import JOINED, IdMapping, Namespace
 
 HOST = "host"
 OWN = ""
-PATH_PREFIX = "path:"
+SHARED = "shared"
+WIRED = "wired"
 _PRIVATE_USER = "private:"
 _MAX_ID = (1 << 32) - 2  # 4294967295 is "no id" (user_namespaces(7))
 _ACCEPTED: dict[str, tuple[str, ...]] = {
     "pid": ("", "private"),
+    "network": ("", NONE, BRIDGE),
     "ipc": ("", "private", "shareable", "none"),
     "uts": ("", "private"),
     "cgroup": ("", "private"),
 }
+_SHARED = ("pid", "network", "ipc")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modes:
-    """Each kind's mode: HOST, OWN (a new one) or the path of one to join."""
+    """Each kind's mode: HOST, OWN (a new one) or SHARED (another container's).
+
+    `network` may be WIRED: the container's own, with devices that somebody else makes there.
+    """
 
     pid: str
     network: str
@@ -37,6 +44,15 @@ class Modes:
         """Whether the container gets a user namespace of its own."""
         return bool(self.uid_mappings)
 
+    @property
+    def wire_network(self) -> bool:
+        """Whether the container makes the network namespace that somebody else fills.
+
+        Its user namespace has to own it, or its root could not so much as bring lo up; all
+        others join one that is ready (network_namespaces(7)).
+        """
+        return self.user and self.network == WIRED
+
     def namespaces(self) -> tuple[Namespace, ...]:
         """The spec's list; the user namespace first, since it owns the others."""
         listed = [Namespace(type="user")] if self.user else []
@@ -44,7 +60,8 @@ class Modes:
         for kind in ("pid", "network", "uts", "ipc", "cgroup"):
             mode: str = getattr(self, kind)
             if mode != HOST:
-                listed.append(Namespace(type=kind, path=mode))
+                own = mode == OWN or (mode == WIRED and self.user)
+                listed.append(Namespace(type=kind, path="" if own else JOINED))
         return tuple(listed)
 
 
@@ -66,17 +83,24 @@ def read_modes(options: ContainerOptions) -> Modes:
 def _mode(kind: str, text: str) -> str:
     if text == HOST:
         return HOST
-    if text.startswith(PATH_PREFIX) and kind != "cgroup":
-        path = text.removeprefix(PATH_PREFIX)
-        if not path.startswith("/proc/") or "\0" in path:
-            raise InvalidArgument(f"invalid {kind} namespace path {path!r:.200}")
-        return path
-    accepted = _ACCEPTED.get(kind)
-    # A network mode is the name of a network, which is not known here.
-    if text.startswith("container:") or (accepted is not None and text not in accepted):
-        known = ", ".join(word for word in (*(accepted or ()), HOST) if word)
+    if kind in _SHARED and len(text) > len(CONTAINER_PREFIX) and text.startswith(CONTAINER_PREFIX):
+        return SHARED
+    accepted = _ACCEPTED[kind]
+    if text not in accepted:
+        shared = (CONTAINER_PREFIX + "ID",) if kind in _SHARED else ()
+        known = ", ".join(word for word in (*accepted, HOST, *shared) if word)
         raise InvalidArgument(f"invalid {kind} mode '{text:.200}': give one of {known}")
-    return OWN
+    return WIRED if text == BRIDGE else OWN
+
+
+def donors(options: ContainerOptions) -> dict[str, str]:
+    """Kind → the container whose namespace of that kind is to be joined, as it was asked for."""
+    asked = {"network": options.network, "pid": options.pid, "ipc": options.ipc}
+    return {
+        kind: text.removeprefix(CONTAINER_PREFIX)
+        for kind, text in asked.items()
+        if _mode(kind, text) == SHARED
+    }
 
 
 def parse_userns(text: str) -> tuple[IdMapping, ...]:
@@ -115,13 +139,9 @@ def _check_user_namespace(options: ContainerOptions, modes: Modes) -> None:
         )
     for kind in ("network", "pid", "ipc"):
         mode: str = getattr(modes, kind)
-        if mode != OWN:
+        if mode not in (OWN, WIRED):
             whose = "the host's" if mode == HOST else "another container's"
             raise InvalidArgument(
                 f"cannot share {whose} {kind} namespace when user namespaces are enabled: "
                 "use --userns=host with it"
             )
-    if modes.uts not in (OWN, HOST):
-        raise InvalidArgument(
-            "cannot share another container's uts namespace when user namespaces are enabled"
-        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from supervisor.spec.networks import EndpointOptions, PortRequest
 from supervisor.spec.types import Device, DeviceRule, Mount, Resources, Rlimit
 
 DEFAULT_SHM_SIZE = 64 << 20
@@ -29,10 +30,11 @@ class ContainerOptions:
     and `dns_options` take the place of the host's in /etc/resolv.conf; `extra_hosts` are
     lines for /etc/hosts, "NAME:IP" (see `supervisor.spec.etc_files`).
 
-    Namespaces: "" is the default of each; `pid`, `ipc`, `uts`, `network` may be "host" or
-    "path:/proc/PID/ns/…" (another container's, resolved by the engine); `ipc` also "none",
-    "private", "shareable"; `network` any other word = a namespace of its own; `cgroupns`
-    "private" or "host"; `userns` "host" or "private:UID:SIZE".
+    Namespaces: "" is the default of each; `pid`, `ipc`, `uts`, `network` may be "host", all
+    but `uts` "container:ID" (that container's); `ipc` also "none", "private", "shareable";
+    `network` "none" = a namespace of its own, "bridge" = one that is in the networks of
+    `endpoints`, with `ports` published; `cgroupns` "private" or "host"; `userns` "host" or
+    "private:UID:SIZE".
 
     Devices: `devices` are nodes to make, `device_rules` what the cgroup allows beyond the
     defaults (a rule for each of `devices` included). `ulimits` are OCI's ("RLIMIT_NOFILE").
@@ -92,4 +94,6 @@ class ContainerOptions:
     ipc: str = ""
     uts: str = ""
     network: str = ""
+    endpoints: tuple[EndpointOptions, ...] = ()
+    ports: tuple[PortRequest, ...] = ()
     cgroupns: str = ""

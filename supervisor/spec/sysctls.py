@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from supervisor.errors import InvalidArgument
-from supervisor.spec.namespaces import HOST, OWN, Modes
+from supervisor.spec.namespaces import HOST, OWN, SHARED, WIRED, Modes
 
 # Docker's: harmless in a network namespace of its own, and images rely on them.
 UNPRIVILEGED_PORTS = ("net.ipv4.ip_unprivileged_port_start", "0")
@@ -34,7 +34,7 @@ def choose(asked: Mapping[str, str], modes: Modes, available: frozenset[str]) ->
     Raises InvalidArgument for one outside of the container's own namespaces.
     """
     chosen: dict[str, str] = {}
-    if modes.network == OWN:
+    if modes.network in (OWN, WIRED):
         defaults = [UNPRIVILEGED_PORTS]
         if not modes.user:  # the range's end would not be mapped: EINVAL
             defaults.append(UNPRIVILEGED_PING)
@@ -60,6 +60,11 @@ def check(key: str, value: str, modes: Modes) -> None:
     kind, mode = ("network", modes.network) if net else ("ipc", modes.ipc)
     if mode == HOST:
         raise InvalidArgument(f"sysctl '{key}' not allowed in host {kind} namespace")
+    if mode == SHARED:
+        raise InvalidArgument(
+            f"sysctl '{key}' not allowed in another container's {kind} namespace: set it on the "
+            "container that owns the namespace"
+        )
 
 
 _KEY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")

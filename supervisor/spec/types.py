@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SPEC_VERSION = 1
+JOINED = "given"
+"""`Namespace.path` of one to join: its descriptor comes with the shim's `start` request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ class Process:
 class Mount:
     """One mount in the container, in order of mounting.
 
-    `type`: bind, tmpfs, proc, sysfs, devpts, mqueue, cgroup. `options` are mount(8)'s words
+    `type`: bind, tmpfs, proc, sysfs, devpts, mqueue, cgroup; or "joined", what is mounted at
+    this place in the mount namespace that is given at the start. `options` are mount(8)'s words
     ("ro", "nosuid", "rbind", "rprivate", "mode=755", "size=65536k"; see `supervisor.spec.mounts`).
     `subpath`: of a bind, what below `source` to mount; no link in it leads out of `source`.
     """
@@ -121,7 +124,7 @@ class IdMapping:
 class Namespace:
     """`type`: pid, mount, network, uts, ipc, cgroup, user. Absent = the host's.
 
-    `path` joins an existing namespace (/proc/PID/ns/net) instead of making one.
+    `path` is "", a new one is made, or JOINED.
     """
 
     type: str
@@ -213,7 +216,8 @@ class CgroupPaths:
 class Spec:
     """All that a shim needs to run one container once; JSON in the bundle's config.json.
 
-    `version` is SPEC_VERSION when written.
+    `version` is SPEC_VERSION when written. `wire_network`: the network namespace is the
+    container's own, and somebody else makes its devices before init goes on.
     """
 
     version: int
@@ -228,6 +232,7 @@ class Spec:
     mounts: tuple[Mount, ...] = ()
     devices: tuple[Device, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
+    wire_network: bool = False
     uid_mappings: tuple[IdMapping, ...] = ()
     gid_mappings: tuple[IdMapping, ...] = ()
     sysctl: dict[str, str] = field(default_factory=dict)
@@ -238,3 +243,12 @@ class Spec:
     stdin: bool = False
     stdin_once: bool = False
     log: Log = Log()
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Kinds of the namespaces that have to come with the `start` request.
+
+        With "ipc" comes "mount", for the mounts of type "joined": it is not joined itself.
+        """
+        kinds = {namespace.type for namespace in self.namespaces if namespace.path == JOINED}
+        return frozenset(kinds | {"mount"} if "ipc" in kinds else kinds)

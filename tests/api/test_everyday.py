@@ -133,7 +133,7 @@ def test_events_in_order(box: Box) -> None:
     box.ok("start", "-a", it)
     box.ok("rm", it)
     actions = [event["Action"] for event in box.events(it)]
-    assert actions == ["create", "start", "die", "destroy"]
+    assert actions == ["create", "attach", "start", "die", "destroy"]
 
 
 # --- logs -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import fleet, images, latency, network, oom, residue, scrape
+from tests.bench import fleet, images, latency, network, network_fleet, oom, residue, scrape
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
 
@@ -38,6 +38,11 @@ PARTS: dict[str, Part] = {
     "layers": images.layers,
     "scrape": scrape.scrape,
     "network": network.network,
+    "netstart": network_fleet.starts,
+    "netfleet": network_fleet.fleet,
+    "netports": network_fleet.ports,
+    "netrate": network_fleet.rates,
+    "netstorm": network_fleet.storm,
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 INTERRUPTED = 130

@@ -18,12 +18,12 @@ def fleet(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Start, weigh, idle with, and remove a fleet of sleeping containers."""
     count = sizes.fleet
     empty = _weigh("supervisor", f"at 0 of {count}", [rig.daemon.pid], most=60)
-    cpu = _cpu_seconds([rig.daemon.pid])
+    cpu = cpu_seconds([rig.daemon.pid])
     begun = time.perf_counter()
     containers = rig.by_clients(lambda client, _: rig.running(client), count)
     taken = time.perf_counter() - begun
-    cpu = _cpu_seconds([rig.daemon.pid]) - cpu
-    below = _cpu_seconds(p.pid for p in rig.daemon.processes() if p.pid != rig.daemon.pid)
+    cpu = cpu_seconds([rig.daemon.pid]) - cpu
+    below = cpu_seconds(p.pid for p in rig.daemon.processes() if p.pid != rig.daemon.pid)
     figures = [
         Figure(
             part="fleet",
@@ -128,7 +128,7 @@ def _weigh(
     private: float | None = None,
 ) -> list[Figure]:
     """p50 of Rss, Pss and private memory; `most` is for Rss."""
-    rollups = [_rollup(pid) for pid in pids]
+    rollups = [memory(pid) for pid in pids]
     targets = {"Rss": most, "Pss": None, "Private": private}
     return [
         Figure(
@@ -142,7 +142,7 @@ def _weigh(
     ]
 
 
-def _rollup(pid: int) -> dict[str, int]:
+def memory(pid: int) -> dict[str, int]:
     """KiB by kind; `Private` is what goes when the process goes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     found = {line.split(":")[0]: int(line.split()[1]) for line in lines}
@@ -154,9 +154,9 @@ def _idle(rig: Rig, sizes: Sizes) -> Figure:
     """CPU of the supervisor, the zygote and all shims while nothing happens."""
     pids = [rig.daemon.pid, rig.zygote(), *rig.shims()]
     time.sleep(1.0)  # deferred work of the starts
-    before = _cpu_seconds(pids)
+    before = cpu_seconds(pids)
     time.sleep(sizes.idle_seconds)
-    used = _cpu_seconds(pids) - before
+    used = cpu_seconds(pids) - before
     return Figure(
         part="fleet",
         name=f"CPU of all of it, {sizes.fleet} containers idle",
@@ -166,6 +166,6 @@ def _idle(rig: Rig, sizes: Sizes) -> Figure:
     )
 
 
-def _cpu_seconds(pids: Iterable[int]) -> float:
+def cpu_seconds(pids: Iterable[int]) -> float:
     """CPU time so far, of ended threads too (clock_getcpuclockid(3) makes the ids like this)."""
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)

@@ -32,18 +32,33 @@ class Sizes:
     ooms: int = 200
     lifecycles: int = 500
     idle_seconds: float = 5.0
+    networked: int = 500
+    storm: int = 2000
 
 
 QUICK = Sizes(
-    pairs=25, fleet=40, growth=80, execs=20, kills=20, ooms=20, lifecycles=60, idle_seconds=2.0
+    pairs=25,
+    fleet=40,
+    growth=80,
+    execs=20,
+    kills=20,
+    ooms=20,
+    lifecycles=60,
+    idle_seconds=2.0,
+    networked=60,
+    storm=120,
 )
 
 
 class Rig:
-    """A started daemon and how to ask it for the bench's containers."""
+    """A started daemon and how to ask it for the bench's containers.
 
-    def __init__(self, daemon: Daemon) -> None:
+    `profile` is where cProfile's data goes, None for nowhere.
+    """
+
+    def __init__(self, daemon: Daemon, profile: Path | None = None) -> None:
         self.daemon = daemon
+        self.profile = profile
 
     def client(self) -> Client:
         """A new connection."""
@@ -54,9 +69,9 @@ class Rig:
         (folder,) = (self.daemon.data_root / "layers").iterdir()
         return folder
 
-    def lifecycle(self, client: Client) -> None:
+    def lifecycle(self, client: Client, **host_config: Any) -> None:
         """Create, start, wait, delete of `true`; AssertionError unless it ended with 0."""
-        container = create(client, ["true"])
+        container = create(client, ["true"], **host_config)
         client.call("POST", f"/containers/{container}/start")
         answer = client.call("POST", f"/containers/{container}/wait")
         client.call("DELETE", f"/containers/{container}")
@@ -101,7 +116,7 @@ class Rig:
 
 
 def create(client: Client, command: Sequence[str], **host_config: Any) -> str:
-    """Create a container without network; its id."""
+    """Create a container, without network unless `host_config` says so; its id."""
     body = {
         "Image": IMAGE,
         "Cmd": list(command),
@@ -112,16 +127,26 @@ def create(client: Client, command: Sequence[str], **host_config: Any) -> str:
 
 
 @contextmanager
-def rig(profile: Path | None = None) -> Iterator[Rig]:
-    """A fresh daemon, warmed up by a few lifecycles; `profile` is where cProfile's data goes."""
+def rig(
+    profile: Path | None = None,
+    arguments: Sequence[str] = (),
+    inside: Callable[[list[str]], list[str]] | None = None,
+) -> Iterator[Rig]:
+    """A fresh daemon, warmed up by a few lifecycles; `profile` is where cProfile's data goes.
+
+    `inside` makes its command one that runs in a network namespace of the bench's own: only
+    there it has a default network.
+    """
     program: tuple[str, ...] = ("-m", "supervisor.daemon")
     if profile is not None:
         program = ("-m", "cProfile", "-o", str(profile), *program)
     with places.short_folder() as folder:
-        daemon = Daemon(folder, program=program)
+        daemon = Daemon(folder, arguments, program, networked=inside is not None)
+        if inside is not None:
+            daemon.command = inside(daemon.command)
         try:
             daemon.start()
-            found = Rig(daemon)
+            found = Rig(daemon, profile)
             with found.client() as client:
                 client.call("POST", f"/orlop/images/scratch?name={IMAGE}", {"binaries": []})
                 for _ in range(5):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
+from contextlib import closing
 
-from tests.demo import cleanup, files, isolation, limits, survival
+from tests.api.network_box import Machine
+from tests.demo import cleanup, files, isolation, limits, networks, survival
 from tests.demo.stage import IMAGE, Stage
 from tests.support import leaks, places
 from tests.support.daemon import Daemon
@@ -18,6 +20,7 @@ CHAPTERS = (
     isolation.mounts,
     isolation.privileges,
     isolation.user_namespace,
+    networks.names_and_ports,
     files.copy_up,
     files.read_only,
     limits.read_back,
@@ -35,10 +38,11 @@ def main() -> int:
     began = time.monotonic()
     leaks.become_subreaper()
     before = leaks.Snapshot.take()
-    with places.short_folder() as folder:
-        daemon = Daemon(folder)
+    with places.short_folder() as folder, closing(Machine(folder)) as machine:
+        daemon = Daemon(folder, networked=True)
+        daemon.command = machine.inside(daemon.command)
         try:
-            stage = Stage(daemon, before)
+            stage = Stage(daemon, machine, before)
             opening(stage)
             for chapter in CHAPTERS:
                 chapter(stage)

@@ -53,10 +53,11 @@ def network_and_messages(stage: Stage) -> None:
     """Network and ipc namespaces at work."""
     stage.chapter(
         "Network and messages",
-        "Without --network host a container has a loopback interface and nothing else; and it "
-        "does not see the message queues of the host. (A queue is made here for the test.)",
+        "With --network none a container has a loopback interface and nothing else; and no "
+        "container sees the message queues of the host. (A queue is made here for the test.)",
     )
-    addresses = [line.split()[3] for line in stage.run("ip -o addr").splitlines()]
+    listed = stage.run("--network", "none", "ip -o addr")
+    addresses = [line.split()[3] for line in listed.splitlines()]
     stage.check(
         "every address is loopback's",
         bool(addresses) and all(a.startswith(("127.", "::1/")) for a in addresses),

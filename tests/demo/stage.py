@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.kernel.cgroups import detect
+from tests.api.network_box import Machine
 from tests.support.daemon import Daemon
 from tests.support.leaks import Snapshot
 
@@ -20,8 +21,9 @@ WIDTH = 96
 class Stage:
     """Prints what happens, and keeps the score: `passed` and the claims that `failed`."""
 
-    def __init__(self, daemon: Daemon, before: Snapshot) -> None:
+    def __init__(self, daemon: Daemon, machine: Machine, before: Snapshot) -> None:
         self.daemon = daemon
+        self.machine = machine
         self.before = before
         self.layout = detect()
         self.passed = 0

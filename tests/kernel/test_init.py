@@ -79,19 +79,6 @@ def test_the_hosts_where_asked(rig: ShimRig, kind: str, option: str) -> None:
     assert {k for k in PROC_NAMES if ours[k] == theirs[k]} == {kind, "user"}
 
 
-@pytest.mark.parametrize("kind", ["pid", "network", "uts", "ipc"])
-def test_anothers_by_path(rig: ShimRig, kind: str) -> None:
-    with rig.container("sleep", "1000") as first:
-        first.created()
-        pid = first.start()
-        path = f"path:/proc/{pid}/ns/{PROC_NAMES[kind]}"
-        with rig.container("sleep", "1000", **{kind: path}) as second:
-            second.created()
-            theirs = inodes(second.start())
-        wanted = inodes(pid)
-    assert {k for k in PROC_NAMES if wanted[k] == theirs[k]} == {kind, "user"}
-
-
 def test_what_the_namespaces_hold(rig: ShimRig) -> None:
     script = "echo $$; hostname; cat /sys/class/net/lo/flags; ls /sys/class/net; ipcs -q | wc -l"
     pid, name, flags, *rest = rig.run(script, hostname="vessel").split()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -43,12 +46,28 @@ def test_the_layout_is_that_of_the_cgroups(features: dict[str, Feature]) -> None
     assert features["cgroup"].found.startswith(detect().kind)
 
 
+def host_network() -> dict[str, object]:
+    """What a trial of a network could have changed in this namespace."""
+    settings = ("ipv4/ip_forward", "ipv4/conf/all/route_localnet", "ipv6/conf/all/forwarding")
+    roots = {name: Path("/proc/sys/net", name) for name in settings}
+    rules = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True)
+    queues = subprocess.run(["tc", "qdisc", "show", "dev", "lo"], capture_output=True, text=True)
+    return {
+        "settings": {name: path.read_text() for name, path in roots.items() if path.exists()},
+        "links": [link for link in socket.if_nameindex() if link[1].startswith("orlop")],
+        "rules": rules.stdout,
+        "queues": queues.stdout,
+    }
+
+
 def test_nothing_is_left() -> None:
     before = leaks.Snapshot.take()
+    network_before = host_network()
     namespaces_before = os.listdir("/proc/self/ns")
     probe()
     assert leaks.settle(before, seconds=5, alone=False) == []
     assert os.listdir("/proc/self/ns") == namespaces_before
+    assert host_network() == network_before
     assert not [m for m in mounts.mountinfo() if m.mount_point == "/mnt" and m.fstype == "tmpfs"]
     ours = [path for path in leaks.cgroups("orlop-probe-") if _helper_is_gone(path)]
     assert ours == []
@@ -140,6 +159,11 @@ def test_a_feature_that_is_missing_is_told_from_one_that_works(
     """Trials are no constants: what the kernel has not does not work."""
     monkeypatch.setattr(netlink, "_IFLA_INFO_KIND", 99)
     assert trials.in_child(trials.try_veth)[0] is False
+    monkeypatch.setattr(netlink, "_TCA_KIND", 99)
+    assert trials.in_child(trials.try_tbf)[0] is False
+    assert trials.in_child(trials.try_netem)[0] is False
+    monkeypatch.setattr(netlink, "_NFPROTO_BRIDGE", 99)
+    assert trials.in_child(trials.try_nftables_bridge)[0] is False
     monkeypatch.setattr(paths, "RESOLVE_IN_ROOT", 1 << 60)
     assert trials.in_child(trials.try_openat2)[0] is False
     monkeypatch.setattr(trials, "assemble", lambda _rules: b"\xb7\0\0\0\x01\0\0\0\x95" + bytes(7))

@@ -113,13 +113,18 @@ class Warden:
 
 
 class Daemon:
-    """`python -m supervisor.daemon` with roots, a cgroup parent and a socket of its own."""
+    """`python -m supervisor.daemon` with roots, a cgroup parent and a socket of its own.
+
+    It has no default network, unless it is `networked`: for namespaces that are the test's own.
+    """
 
     def __init__(
         self,
         folder: Path,
         arguments: Sequence[str] = (),
         program: Sequence[str] = ("-m", "supervisor.daemon"),
+        *,
+        networked: bool = False,
     ) -> None:
         self.folder = folder
         self.data_root = folder / "data"
@@ -132,6 +137,7 @@ class Daemon:
             *("--data-root", str(self.data_root), "--run-root", str(self.run_root)),
             *("--host", self.host, "--cgroup-parent", self.cgroup_parent),
             *("--metrics-addr", "off"),
+            *(() if networked else ("--bridge", "none")),
             *arguments,
         ]
         self.log_path = folder / "daemon.log"

@@ -19,6 +19,7 @@ from supervisor.errors import OrlopError
 from supervisor.kernel.cgroups import Group, Hierarchy, detect
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
+from supervisor.shim.packets import receive
 from supervisor.spec.build import HostFacts, build_spec
 from supervisor.spec.codec import to_json
 from supervisor.spec.options import ContainerOptions
@@ -35,18 +36,22 @@ SIGKILL = 9
 
 @dataclass(slots=True)
 class Shim:
-    """One connection to a shim: requests, and the events that came meanwhile."""
+    """One connection to a shim: requests, and the events that came meanwhile.
+
+    `fds` are descriptors that came with events; whoever takes one out closes it.
+    """
 
     connection: socket.socket
     events: list[dict[str, Any]] = field(default_factory=list)
     replies: dict[int, dict[str, Any]] = field(default_factory=dict)
     last_id: int = 0
+    fds: list[int] = field(default_factory=list)
 
-    def send(self, operation: str, **fields: Any) -> int:
+    def send(self, operation: str, fds: Sequence[int] = (), **fields: Any) -> int:
         """Send a request; the id that its reply will have."""
         self.last_id += 1
         message = {"id": self.last_id, "op": operation, **fields}
-        self.connection.send(shim_protocol.encode(message))
+        socket.send_fds(self.connection, [shim_protocol.encode(message)], fds)
         return self.last_id
 
     def reply(self, number: int) -> dict[str, Any]:
@@ -59,9 +64,9 @@ class Shim:
         ok: dict[str, Any] = reply["ok"]
         return ok
 
-    def call(self, operation: str, **fields: Any) -> dict[str, Any]:
+    def call(self, operation: str, fds: Sequence[int] = (), **fields: Any) -> dict[str, Any]:
         """A request and its reply."""
-        return self.reply(self.send(operation, **fields))
+        return self.reply(self.send(operation, fds, **fields))
 
     def event(self, name: str) -> dict[str, Any]:
         """The next event of this name; those before it are dropped."""
@@ -86,7 +91,8 @@ class Shim:
             self.connection.settimeout(SECONDS)
 
     def _receive(self) -> None:
-        packet = self.connection.recv(shim_protocol.MAX_MESSAGE)
+        packet, fds = receive(self.connection)
+        self.fds += fds
         if not packet:
             raise EOFError("the shim has ended")
         message = shim_protocol.decode(packet)
@@ -111,9 +117,10 @@ class Container:
         pid: int = self.shim.event("created")["pid"]
         return pid
 
-    def start(self) -> int:
-        """Have init run the command; its pid."""
-        pid: int = self.shim.call("start")["pid"]
+    def start(self, **given: int) -> int:
+        """Have init run the command, in namespaces given by descriptors; its pid."""
+        fields = {"namespaces": list(given)} if given else {}
+        pid: int = self.shim.call("start", tuple(given.values()), **fields)["pid"]
         return pid
 
     def exited(self) -> ExitRecord:
@@ -150,6 +157,8 @@ class Container:
         ended = self.shim.ended()
         leaks.reap_orphans()  # of a killed shim: an unreaped zombie keeps its cgroup
         self.shim.connection.close()
+        for fd in self.shim.fds:
+            os.close(fd)
         _wait_empty(self.group)
         self.group.remove()
         assert ended, f"the shim of {self.bundle} does not end"

@@ -84,6 +84,11 @@ class Ledger:
         """How many addresses are handed out."""
         return self.used.bit_count() + len(self.others)
 
+    @property
+    def free(self) -> int:
+        """How many can still be handed out unasked."""
+        return self._size - (self.used | self._blocked()).bit_count()
+
     def is_used(self, address: Address) -> bool:
         """The address is handed out."""
         offset = self._offset(address)

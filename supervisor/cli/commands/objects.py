@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from supervisor.cli.client import Client, container_path, image_path, volume_path
+from supervisor.cli.client import Client, container_path, image_path, network_path, volume_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import FAILED, DaemonError, Failure, report
 from supervisor.cli.flags import Parser
@@ -15,16 +15,17 @@ from supervisor.cli.template import Template, compact
 _KINDS: dict[str, Callable[[str, str], str]] = {
     "container": container_path,
     "image": image_path,
+    "network": lambda name, _action: network_path(name),
     "volume": volume_path,
 }
 
 
 def inspect(words: Sequence[str], context: Context) -> int:
-    """Print what the daemon knows of containers, images and volumes, as a JSON array."""
+    """Print what the daemon knows of containers, images, networks and volumes, as a JSON array."""
     parser = Parser(
         "inspect",
         "NAME|ID [NAME|ID...]",
-        "Return low-level information on containers, images and volumes",
+        "Return low-level information on containers, images, networks and volumes",
         count=(1, None),
     )
     declare_format(parser)

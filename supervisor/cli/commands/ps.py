@@ -9,6 +9,7 @@ from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, integer
 from supervisor.cli.listing import SHORT_ID, Labelled, Row, age, ellipsis, local_time, quoted, show
+from supervisor.cli.port_listing import displayed
 
 _HEADINGS = {
     "ID": "CONTAINER ID",
@@ -82,7 +83,7 @@ def _row(container: dict[str, Any], *, whole: bool) -> Row:
         "Command": quoted(command if whole else ellipsis(command, _COMMAND_WIDTH)),
         "RunningFor": age(container["Created"]),
         "Status": container["Status"],
-        "Ports": _ports(container.get("Ports") or ()),
+        "Ports": displayed(container.get("Ports") or ()),
         "Names": ",".join(name.removeprefix("/") for name in container["Names"] or ()),
         "CreatedAt": local_time(container["Created"]),
         "Labels": ",".join(f"{k}={v}" for k, v in sorted((container["Labels"] or {}).items())),
@@ -95,16 +96,3 @@ def _row(container: dict[str, Any], *, whole: bool) -> Row:
 def _id(container: dict[str, Any], *, whole: bool) -> str:
     identifier: str = container["Id"]
     return identifier if whole else identifier[:SHORT_ID]
-
-
-def _ports(ports: Sequence[dict[str, Any]]) -> str:
-    return ", ".join(_port(port) for port in ports)
-
-
-def _port(port: dict[str, Any]) -> str:
-    inside = f"{port['PrivatePort']}/{port['Type']}"
-    if not port.get("PublicPort"):
-        return inside
-    address = port.get("IP") or ""
-    host = f"[{address}]" if ":" in address else address
-    return f"{host}:{port['PublicPort']}->{inside}"

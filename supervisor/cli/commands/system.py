@@ -1,4 +1,4 @@
-"""`orlop system df`."""
+"""`orlop system df|events|info|prune`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from supervisor.cli.commands.images import names_of, unique_size
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, layout, printable, quoted, show
+from supervisor.cli.main import find
 from supervisor.spec.units import format_size
 
 _HEADINGS = {
@@ -18,6 +19,12 @@ _HEADINGS = {
     "Size": "SIZE",
     "Reclaimable": "RECLAIMABLE",
 }
+_SUMMARIES = {
+    "df": "Show disk usage",
+    "events": "Get real time events from the daemon",
+    "info": "Display system-wide information",
+    "prune": "Remove unused data",
+}
 _RUNNING = frozenset({"running", "paused", "restarting"})
 _COMMAND = 20
 
@@ -26,8 +33,12 @@ View = dict[str, Any]
 
 def system(words: Sequence[str], context: Context) -> int:
     """The commands below `orlop system`."""
-    _, rest = subcommand("system", "Manage Orlop", {"df": "Show disk usage"}, words)
-    return _df(rest, context)
+    name, rest = subcommand("system", "Manage Orlop", _SUMMARIES, words)
+    if name == "prune":
+        from supervisor.cli.commands.prune import system_prune
+
+        return system_prune(rest, context)
+    return _df(rest, context) if name == "df" else find(name)(rest, context)
 
 
 def _df(words: Sequence[str], context: Context) -> int:

@@ -13,6 +13,8 @@ MAPS = frozenset(
     {
         "Annotations",
         "Attributes",
+        "AuxiliaryAddresses",
+        "Containers",
         "Data",
         "Details",
         "DriverOpts",

@@ -34,6 +34,8 @@ def probe(
         *reading.cgroups(cgroup, proc),
         reading.pressure(proc),
         *(entry.judge(outcomes.get(entry.name)) for entry in TRIED),
+        reading.ip_forward(proc),
+        reading.bridge_netfilter(proc),
         reading.ipv6(proc),
         reading.apparmor(sys),
         reading.selinux(sys),

@@ -114,20 +114,40 @@ TRIED = (
     Tried(
         "bridge",
         "warn",
-        "containers share a network of their own",
-        "the bridge module: modprobe bridge",
+        "container networks; without it only --network none, host and container:…",
+        "a kernel with CONFIG_BRIDGE: modprobe bridge",
     ),
     Tried(
         "veth",
         "warn",
-        "a container is connected to a network",
-        "the veth module: modprobe veth",
+        "a container is connected to a network; without it only --network none, host and "
+        "container:…",
+        "a kernel with CONFIG_VETH: modprobe veth",
     ),
     Tried(
         "nftables",
         "warn",
-        "published ports and the way out of container networks",
-        "the nf_tables and nft_chain_nat modules: modprobe nft_chain_nat",
+        "container networks: what may pass between them, the way out, published ports",
+        "a kernel with CONFIG_NF_TABLES_INET, _NFT_CT, _NFT_NAT, _NFT_MASQ and _NFT_FIB_INET: "
+        "modprobe -a nf_tables nft_chain_nat nft_ct nft_masq nft_fib_inet",
+    ),
+    Tried(
+        "nftables-bridge",
+        "warn",
+        "a container cannot pretend to be a neighbour; without it it can",
+        "a kernel with CONFIG_NF_TABLES_BRIDGE: modprobe nf_tables",
+    ),
+    Tried(
+        "tbf",
+        "warn",
+        "bandwidth limits of containers; without it they are refused",
+        "a kernel with CONFIG_NET_SCH_TBF: modprobe sch_tbf",
+    ),
+    Tried(
+        "netem",
+        "warn",
+        "delays and losses of packets for tests; without it they are refused",
+        "a kernel with CONFIG_NET_SCH_NETEM: modprobe sch_netem",
     ),
     Tried(
         "sys-resource",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from supervisor.errors import KernelError
 from supervisor.kernel.cgroups import Layout, detect, files
 from supervisor.kernel.probe.feature import Feature
 
 _OLDEST = (5, 14)
 _CAP_SYS_ADMIN = 21
+_BRIDGE_CALLS = ("iptables", "ip6tables")
 
 
 def kernel(proc: str) -> Feature:
@@ -74,6 +77,38 @@ def ipv6(proc: str) -> Feature:
         found=words.get(state, "not in this kernel"),
         why="container networks can have IPv6 addresses",
         fix="sysctl net.ipv6.conf.all.disable_ipv6=0, or boot without ipv6.disable=1",
+    )
+
+
+def ip_forward(proc: str) -> Feature:
+    """Whether packets are forwarded, or can be: the daemon switches it on itself."""
+    path = f"{proc}/sys/net/ipv4/ip_forward"
+    on = _read(path) == "1"
+    # access(2) tells a read-only mount, as of /proc/sys in most containers, to root, too.
+    found = "on" if on else "off: switched on when the first network that leads out is made"
+    able = on or os.access(path, os.W_OK)
+    return Feature(
+        name="ip-forward",
+        status="ok" if able else "warn",
+        found=found if able else f"off, and {path} cannot be written",
+        why="packets pass between container networks and the world outside",
+        fix="sysctl net.ipv4.ip_forward=1; inside a container, one with a writable /proc/sys",
+    )
+
+
+def bridge_netfilter(proc: str) -> Feature:
+    """Whether what passes within a bridge also passes the host's IP firewall: br_netfilter."""
+    states = {v: _read(f"{proc}/sys/net/bridge/bridge-nf-call-{v}") for v in _BRIDGE_CALLS}
+    on = [version for version, state in states.items() if state == "1"]
+    unknown = not any(states.values())
+    return Feature(
+        name="br-netfilter",
+        status="warn" if on else "ok",
+        found=f"on for {', '.join(on)}" if on else "not loaded" if unknown else "off",
+        why="where it is on, other programs' firewall rules (a FORWARD policy of DROP) also judge "
+        "what containers of one network send each other",
+        fix=" && ".join(f"sysctl net.bridge.bridge-nf-call-{version}=0" for version in on)
+        or "sysctl net.bridge.bridge-nf-call-iptables=0",
     )
 
 

@@ -242,6 +242,24 @@ def try_nftables() -> None:
     netlink.make_nat_chain()
 
 
+def try_nftables_bridge() -> None:
+    """A table of what passes bridges in a new network namespace."""
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    netlink.make_bridge_chain()
+
+
+def try_tbf() -> None:
+    """A limited rate on the loopback of a new network namespace."""
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    netlink.limit_rate()
+
+
+def try_netem() -> None:
+    """A delay on the loopback of a new network namespace."""
+    namespaces.unshare(namespaces.CLONE_NEWNET)
+    netlink.delay()
+
+
 # --- cgroups --------------------------------------------------------------------------------
 
 
@@ -346,6 +364,9 @@ TRIALS: dict[str, Callable[[], None]] = {
     "bridge": try_bridge,
     "veth": try_veth,
     "nftables": try_nftables,
+    "nftables-bridge": try_nftables_bridge,
+    "tbf": try_tbf,
+    "netem": try_netem,
     "sys-resource": try_sys_resource,
 }
 CGROUP_TRIALS: dict[str, Callable[[Group], None]] = {

@@ -6,21 +6,26 @@ import mmap
 import os
 import shutil
 import socket
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from metrics.model import Final
+from metrics.model import Final, Interface
 from metrics.parse.figures import Figures, Memory
 from metrics.serve.files import Budget, Gone, GroupFiles
+from metrics.serve.host import own_interface
+from metrics.serve.interfaces import Interfaces
 from metrics.serve.links import LinkCounters
 from metrics.serve.sampler import Sampler
-from supervisor.kernel import namespaces, netdev
+from supervisor.kernel import mounts, namespaces, netdev
 from supervisor.kernel.cgroups import Group, Hierarchy
 from supervisor.spec.types import Resources
-from tests.kernel.forked import in_child
+from tests.kernel.forked import in_child, sleeping_child
 from tests.kernel.metrics.rig import (
     MIB,
     burn,
@@ -326,6 +331,82 @@ def test_interface_counters_are_those_of_proc_net_dev() -> None:
     assert found[2] >= 7 * 128  # their bytes, with UDP's and IP's headers
 
 
+def veth(pid: int, name: str) -> int:
+    """A pair, one end as eth0 in the namespace of `pid`; the index of the end that is here."""
+    here = ["ip", "link", "add", name, "up", "type", "veth", "peer", "name", "eth0"]
+    subprocess.run([*here, "netns", str(pid)], check=True)
+    subprocess.run(["ip", "addr", "add", "10.9.8.1/24", "dev", name], check=True)
+    inside = ["nsenter", "-t", str(pid), "-n", "ip"]
+    subprocess.run([*inside, "addr", "add", "10.9.8.2/24", "dev", "eth0"], check=True)
+    subprocess.run([*inside, "link", "set", "eth0", "up"], check=True)
+    return socket.if_nametoindex(name)
+
+
+@contextmanager
+def within(namespace: int) -> Iterator[None]:
+    """This thread in another network namespace."""
+    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    namespaces.setns(namespace, namespaces.CLONE_NEWNET)
+    try:
+        yield
+    finally:
+        namespaces.setns(own, namespaces.CLONE_NEWNET)
+        os.close(own)
+
+
+def talk(namespace: int) -> list[int]:
+    """Send 300 packets in, 500 out; the counters of eth0 as the container sees them, of
+    `Link`'s order."""
+    with within(namespace):
+        inner = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        inner.bind(("10.9.8.2", 0))
+    with inner, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outer:
+        outer.bind(("10.9.8.1", 0))
+        for source, target, count in ((outer, inner, 300), (inner, outer, 500)):
+            for _ in range(count):
+                source.sendto(bytes(1400), target.getsockname())
+                assert len(target.recv(2000)) == 1400
+    with within(namespace):
+        lines = Path("/proc/thread-self/net/dev").read_text().partition("eth0:")[2].splitlines()
+    values = list(map(int, lines[0].split()))
+    return [values[at] for at in (1, 9, 0, 8, 2, 10, 3, 11)]
+
+
+def test_what_passes_a_pair_is_counted_as_the_container_sees_it() -> None:
+    def body() -> list[list[int]]:
+        with sleeping_child(namespaces.CLONE_NEWNET) as (pid, _):
+            namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
+            index = veth(pid, "one")
+            interfaces, counters = Interfaces([Interface("eth0", index)]), LinkCounters()
+            try:
+                found = [talk(namespace)]
+                interfaces.take(counters.read())
+                found.append(list(interfaces.counters()["eth0"]))
+                assert counters.read_some([index]) == {index: counters.read()[index]}
+                subprocess.run(["ip", "link", "del", "one"], check=True)
+                assert counters.read_some([index]) == {}
+                assert index not in counters.read()
+                again = veth(pid, "two")
+                assert again != index
+                interfaces.change([Interface("eth0", again)])
+                found.append(talk(namespace))
+                interfaces.take(counters.read_some([again]))
+                found.append(list(interfaces.counters()["eth0"]))
+            finally:
+                counters.close()
+                os.close(namespace)
+        return found
+
+    inside, found, second, both = in_child(body, flags=namespaces.CLONE_NEWNET)
+    assert inside[0] >= 300
+    assert inside[1] >= 500
+    assert inside[2] >= 300 * 1400
+    # A few packets of IPv6's own may pass between the two readings.
+    assert found == [pytest.approx(value, rel=0.01, abs=2) for value in inside]
+    total = [one + other for one, other in zip(inside, second, strict=True)]
+    assert both == [pytest.approx(value, rel=0.01, abs=2) for value in total]
+
+
 def test_the_dump_has_every_interface_of_this_host() -> None:
     counters = LinkCounters()
     try:
@@ -336,6 +417,24 @@ def test_the_dump_has_every_interface_of_this_host() -> None:
 
 
 # --- the host -----------------------------------------------------------------------------------
+
+
+def test_the_hosts_interfaces_are_no_containers_and_no_bridges(short_folder: Path) -> None:
+    """Whatever they are called: our ends of containers' pairs have names of their own."""
+
+    def body() -> list[str]:
+        mounts.mount("sysfs", str(short_folder), "sysfs")  # that of this network namespace
+        for words in (
+            "link add br-lan type bridge",
+            "link add ol1 type veth peer name eth0",
+            "link set ol1 master br-lan",
+            "link add veth9 type veth peer name eth9",
+        ):
+            subprocess.run(["ip", *words.split()], check=True)
+        return [n for i, _ in socket.if_nameindex() if (n := own_interface(i, short_folder))]
+
+    found = in_child(body, flags=namespaces.CLONE_NEWNET | namespaces.CLONE_NEWNS)
+    assert set(found) & {"lo", "br-lan", "ol1", "veth9", "eth0", "eth9"} == {"eth0", "eth9"}
 
 
 def test_the_host_is_read(short_folder: Path) -> None:

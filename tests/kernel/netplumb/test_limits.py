@@ -132,6 +132,35 @@ async def test_a_delay(plumber: Plumber, container: Make) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_limits_of_a_running_container_change(plumber: Plumber, container: Make) -> None:
+    slow, free = await pair(plumber, container, Limits(up=16 * MEGABIT))
+    port = slow.endpoints[0].port
+    for rate in (8, 16):
+        limits = Limits(down=rate * MEGABIT, up=16 * MEGABIT)
+        changed = await plumber.limit("slow", "net1", limits)
+        assert changed.limits == limits
+        assert changed in plumber.desired.endpoints
+        assert disciplines(None, port) == ["tbf"]
+    assert await seconds_for(free, slow) > 0.17
+    for _ in range(2):
+        await plumber.limit("slow", "net1", None)
+        assert "tbf" not in disciplines(None, port)
+    with pytest.raises(Invalid, match="nobody is not in network net1"):
+        await plumber.limit("nobody", "net1", None)
+
+
+async def test_limits_that_cannot_be_leave_the_old_ones(plumber: Plumber, container: Make) -> None:
+    old = Limits(down=8 * MEGABIT)
+    slow, _ = await pair(plumber, container, old)
+    with pytest.raises(Invalid, match="too small"):
+        await plumber.limit("slow", "net1", Limits(down=5))
+    if await lacking(plumber):
+        with pytest.raises(Unsupported, match="lacks CONFIG_NET_SCH_NETEM"):
+            await plumber.limit("slow", "net1", replace(DELAY, down=8 * MEGABIT))
+    assert disciplines(None, slow.endpoints[0].port) == ["tbf"]
+    assert plumber.desired.endpoints[0].limits == old
+
+
 async def test_limits_that_make_no_sense(plumber: Plumber) -> None:
     with pytest.raises(Invalid, match="limit of 5 bit/s is too small"):
         await plumber.check_limits(Limits(down=5))

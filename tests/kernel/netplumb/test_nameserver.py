@@ -353,6 +353,19 @@ async def test_a_no_is_passed_on_and_kept(town: Town, resolver: Resolver) -> Non
     assert len(resolver.questions) == 1
 
 
+async def test_a_container_may_have_servers_of_its_own(
+    town: Town, names: NameServer, nursery: trio.Nursery
+) -> None:
+    own = Resolver("127.0.0.54", answer=lambda q: address(q, "8.8.8.8"))
+    await nursery.start(own.run)
+    assert await addresses(town.web, "example.org") == ["9.9.9.9"]
+    await names.attach("web", town.web.fd, ["net1"], [own.server])
+    for _ in range(2):
+        assert await addresses(town.web, "example.org") == ["8.8.8.8"]
+        assert await addresses(town.db, "example.org") == ["9.9.9.9"]
+    assert own.questions == ["udp example.org. A"]
+
+
 async def test_an_internal_network_never_asks_anybody(town: Town, resolver: Resolver) -> None:
     assert await addresses(town.caged, "caged") == ["172.30.3.2"]
     for name, kind in (("example.org", "A"), ("8.8.8.8.in-addr.arpa", "PTR"), ("x", "ANY")):

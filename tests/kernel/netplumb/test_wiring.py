@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from tests.kernel.netplumb.rig import (
     Space,
     ask,
     endpoint,
+    inode,
     make_veth,
     network,
     own_sysfs,
@@ -515,6 +517,40 @@ async def test_a_prepared_namespace_becomes_a_containers(plumber: Plumber, conta
         await plumber.reassign(prepared, mine)
     with pytest.raises(Invalid, match="keeps its port"):
         await plumber.reassign(mine, endpoint("web", net, 3))
+
+
+async def test_the_mark_follows_by_itself(plumber: Plumber) -> None:
+    net = network(1)
+    await plumber.add_network(net)
+    fd = await plumber.make_namespace()
+    try:
+        prepared = endpoint("pool-1", net, 2)
+        await plumber.connect(fd, [prepared])
+        mine = replace(prepared, container="web")
+        pending = plumber.take_over(prepared, mine)
+        assert plumber.desired.endpoints == (mine,)
+        await pending.wait()
+        assert link(prepared.port).alias == "orlop:port:web:net1"
+    finally:
+        os.close(fd)
+    await plumber.forget("web")
+    assert await gone(prepared.port)
+
+
+async def test_a_namespace_is_new_and_goes_with_its_fd(plumber: Plumber) -> None:
+    one, two = await plumber.make_namespace(), await plumber.make_namespace()
+    try:
+        assert len({inode(), inode(one), inode(two)}) == 3
+        assert not os.get_inheritable(one)
+    finally:
+        os.close(one)
+        os.close(two)
+
+
+async def test_what_the_host_has_is_tried_elsewhere(plumber: Plumber) -> None:
+    await plumber.check_host()
+    assert {name for _, name in socket.if_nameindex()} == {"lo"}
+    await plumber.add_network(network(1))  # the firewall's socket is still this namespace's
 
 
 # --- recovery -------------------------------------------------------------------------------------

@@ -149,6 +149,7 @@ async def api(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Api]:
     await listening.bind(str(path))
     listening.listen(64)
     engine = FakeEngine(nursery)
+    await engine.networks.load()
     server = Server(engine)
     await nursery.start(server.serve, [trio.SocketListener(listening)])
     running = Api(path, engine, server)

@@ -6,7 +6,7 @@ import builtins
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -14,6 +14,7 @@ import trio
 from supervisor.docker.create import CreateBody, command, merge_image
 from supervisor.docker.disk_usage import ContainerUsage, DiskUsage, ImageUsage
 from supervisor.docker.exec import ExecBody
+from supervisor.docker.impair import ImpairBody
 from supervisor.docker.options import container_options
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.update import UpdateBody
@@ -28,6 +29,7 @@ from tests.unit.api.fake_archives import FakeArchives
 from tests.unit.api.fake_explaining import FakeExplaining
 from tests.unit.api.fake_images import FakeImageService
 from tests.unit.api.fake_metering import FakeMetering
+from tests.unit.api.fake_networks import FakeNetworks
 from tests.unit.api.fake_registries import FakeRegistries
 from tests.unit.api.fake_volumes import FakeVolumes
 
@@ -106,6 +108,7 @@ class FakeEngine:
         self.archives = FakeArchives()
         self.explaining = FakeExplaining()
         self.metering = FakeMetering()
+        self.networks = FakeNetworks(self.find)
         self.registries = FakeRegistries()
         self.volumes = FakeVolumes()
         self.containers: dict[str, FakeContainer] = {}
@@ -114,6 +117,7 @@ class FakeEngine:
         self.kills: list[str] = []
         self.resizes: list[tuple[str, int, int]] = []
         self.updates: list[UpdateBody] = []
+        self.impairments: list[ImpairBody] = []
         self.subscribers: list[trio.MemorySendChannel[Event]] = []
         self.past: list[Event] = []
         self.following = 0
@@ -252,10 +256,20 @@ class FakeEngine:
             await container.over.wait()
         self._forget(container)
 
+    async def prune(self, wanted: Callable[[ContainerView], bool]) -> tuple[Sequence[str], int]:
+        gone = [view.id for view in self.list() if wanted(view)]
+        for container in gone:
+            await self.remove(container, force=False, volumes=False, link=False)
+        return gone, 100 * len(gone)
+
     async def update(self, ref: str, body: UpdateBody) -> Sequence[str]:
         self.find(ref)
         self.updates.append(body)
         return []
+
+    async def impair(self, ref: str, body: ImpairBody) -> None:
+        self.find(ref)
+        self.impairments.append(body)
 
     async def wait(self, ref: str, condition: str) -> FakeWaiter:
         container = self.find(ref)

@@ -12,14 +12,24 @@ Write = Callable[[bytes], Awaitable[None]]
 
 
 class FakeMetering:
-    """`left` objects are there for a stream; `asked` has what was compared with."""
+    """`left` objects are there for a stream; `asked` has what was compared with, `answers`
+    the operations that were answered, with their status, `pulls` how many there were."""
 
     def __init__(self) -> None:
         self.left = 3
         self.asked: list[tuple[Any, bool]] = []
+        self.pulls = 0
+        self.answers: list[tuple[str, int]] = []
 
     def operation(self, operation: str) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def pulling(self) -> AbstractContextManager[None]:
+        self.pulls += 1
+        return nullcontext()
+
+    def answered(self, operation: str, status: int, begun: float) -> None:
+        self.answers.append((operation, status))
 
     async def scrape(self, accept: str) -> tuple[str, Callable[[Write], Awaitable[None]]]:
         async def write_all(write: Write) -> None:

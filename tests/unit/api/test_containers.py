@@ -162,6 +162,31 @@ async def test_top(api: Api) -> None:
     assert reply.json()["Processes"] == [["4711", "-ef"]]
 
 
+async def test_impair(api: Api) -> None:
+    new = (await api.call(POST, "/containers/create", {"Image": "tools"})).json()["Id"]
+    body = {"Network": "n1", "LossPercent": 1.5, "DelayMs": 100, "JitterMs": 10}
+    assert (await api.call(POST, f"/containers/{new}/impair", body)).status == 204
+    assert (await api.call(POST, f"/containers/{new}/impair", {})).status == 204
+    first, second = api.engine.impairments
+    assert (first.network, first.loss_percent, first.delay_ms, first.jitter_ms) == (
+        *("n1", 1.5, 100),
+        10,
+    )
+    assert (second.network, second.loss_percent, second.delay_ms) == ("", 0, 0)
+    for wrong in (
+        {"LossPercent": 101},
+        {"LossPercent": -1},
+        {"DelayMs": -1},
+        {"DelayMs": 1e9},
+        {"JitterMs": 5},
+        {"Network": 5},
+    ):
+        reply = await api.call(POST, f"/containers/{new}/impair", wrong)
+        assert reply.status == 400
+        assert next(iter(wrong)) in reply.json()["message"]
+    assert (await api.call(POST, "/containers/nobody/impair", {})).status == 404
+
+
 async def test_update(api: Api) -> None:
     new = await api.create("sleep")
     body = {"Memory": 1 << 26, "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}
@@ -210,3 +235,22 @@ async def test_list_with_filters_that_are_none(api: Api, filters: str) -> None:
     reply = await api.call("GET", f"/containers/json?filters={quote(filters)}")
     assert reply.status == 400
     assert "invalid filter" in reply.json()["message"]
+
+
+async def test_sizes_are_measured_when_asked_for(api: Api) -> None:
+    new = await api.create("sleep")
+    sizes = {"SizeRw": 7, "SizeRootFs": 9}
+    for target in ("/containers/json?all=1&size=1", f"/containers/{new}/json?size=true"):
+        reply = (await api.call("GET", target)).json()
+        view = reply[0] if isinstance(reply, list) else reply
+        assert {name: view[name] for name in sizes} == sizes
+    (row,) = (await api.call("GET", "/containers/json?all=1&size=0")).json()
+    assert "SizeRw" not in row
+
+
+async def test_a_checkpoint_is_refused(api: Api) -> None:
+    new = await api.create("sleep")
+    reply = await api.call("POST", f"/containers/{new}/start?checkpoint=c1")
+    assert (reply.status, api.engine.find(new).view.status) == (501, "created")
+    assert "checkpoints" in reply.json()["message"]
+    assert (await api.call("POST", f"/containers/{new}/start?checkpoint=")).status == 204

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 import trio
@@ -236,6 +237,41 @@ async def test_slow_clients_do_not_slow_others(api: Api) -> None:
     with trio.fail_after(1):
         for _ in range(20):
             assert (await api.call("GET", "/_ping")).status == 200
+
+
+async def test_a_target_with_scheme_and_host(api: Api) -> None:
+    for target in ("http://localhost/v1.51/version", "HTTP://x:1/version", "http://x/_ping?a=b"):
+        assert (await api.call("GET", target)).status == 200
+    assert (await api.call("GET", "http://x")).status == 404
+    assert (await api.call("GET", "https://x/version")).status == 400
+
+
+@pytest.mark.parametrize(
+    "method, path, operation, changes",
+    [
+        ("POST", "/containers/x/start", "a change", True),
+        ("DELETE", "/v1.51/containers/x", "a change", True),
+        ("POST", "/auth?x=secret", "a change", True),
+        ("GET", "/containers/x/attach/ws?stdin=1", "it types", True),
+        ("GET", "/containers/json", "only looks", False),
+        ("HEAD", "/_ping", "only looks", False),
+        ("POST", "/containers/x/wait", "only waits", False),
+        ("POST", "/containers/x/resize?h=1&w=1", "a window's size", False),
+    ],
+)
+async def test_who_changes_what_is_logged(
+    api: Api,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    operation: str,
+    changes: bool,
+) -> None:
+    with caplog.at_level("INFO", "orlop.api"):
+        await api.call(method, path)
+    line = f"{method} {path.partition('?')[0]} by uid={os.getuid()} pid={os.getpid()}"
+    assert (line in caplog.messages) is changes, operation
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.51"])

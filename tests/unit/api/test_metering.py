@@ -24,6 +24,13 @@ async def test_once(api: Api, query: str, compares: bool) -> None:
     assert api.engine.metering.asked == [(None, compares)]
 
 
+async def test_answers_are_told_and_streams_are_not(api: Api) -> None:
+    await api.call("GET", "/v1.41/containers/nobody/json")
+    await api.call("GET", "/v1.41/nonsense")
+    await api.call("GET", "/metrics")
+    assert api.engine.metering.answers == [("ContainerInspect", 404), ("", 404)]
+
+
 async def test_a_stream_compares_each_with_the_one_before(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

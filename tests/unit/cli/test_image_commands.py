@@ -355,4 +355,4 @@ def test_disk_usage(daemon: FakeDaemon, orlop: Orlop, capfd: Captured) -> None:
     for text in ("Images space usage:", "37.06MB", "Containers space usage:", "idle", "web"):
         assert text in out
     assert orlop("system") == 0
-    assert orlop("system", "prune") == 1
+    assert orlop("system", "nope") == 1

@@ -31,6 +31,7 @@ def test_inspect_falls_back_to_images_and_tells_what_is_missing(
         daemon.on_error("GET", f"/containers/{name}/json", 404, f"No such container: {name}")
     daemon.on_json("GET", "/images/r/busy:1/json", {"Id": "sha256:1"})
     daemon.on_error("GET", "/images/nope/json", 404, "No such image: nope:latest")
+    daemon.on_error("GET", "/networks/nope", 404, "network nope not found")
     daemon.on_error("GET", "/volumes/nope", 404, "get nope: no such volume")
     assert orlop("inspect", "nope", "r/busy:1") == 1
     out, err = capfd.readouterr()

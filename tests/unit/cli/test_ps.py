@@ -49,7 +49,7 @@ def containers(daemon: FakeDaemon) -> None:
 def test_table(orlop: Orlop, capfd: pytest.CaptureFixture[str]) -> None:
     assert orlop("ps") == 0
     lines = capfd.readouterr().out.splitlines()
-    ports = "127.0.0.1:18080->80/tcp, [::]:18081->81/udp, 82/tcp"
+    ports = "82/tcp, 127.0.0.1:18080->80/tcp, [::]:18081->81/udp"
     assert lines[0] == (
         "CONTAINER ID   IMAGE     COMMAND                  CREATED          STATUS"
         f"                  {'PORTS':<{len(ports)}}   NAMES"

@@ -38,9 +38,13 @@ def test_another_package_named_supervisor(
 @pytest.mark.parametrize(
     "more, said",
     [
-        (["--host", "tcp://127.0.0.1:1"], "unix:///absolute/path"),
+        (["--host", "tcp://127.0.0.1:1"], "whoever can connect would be root"),
         (["--data-root", "relative"], "absolute path"),
         (["--cgroup-parent", "../up"], "relative name"),
+        (["--bip", "10.0.0.0/24"], "stands for the subnet"),
+        (["--default-address-pool", "10.0.0.0/8"], "give base=SUBNET,size=LENGTH"),
+        (["--dns", "resolver.lan"], "give an IP address"),
+        (["--warm-sandboxes", "-1"], "give 0 to"),
         (["--config", "/no/such/file"], "/no/such/file"),
     ],
 )

@@ -125,8 +125,10 @@ def test_shared_and_mapped_namespaces_at_rest() -> None:
     kinds = {item["kind"]: item["shared"] for item in shared["namespaces"]}
     assert [kinds[kind] for kind in ("pid", "network", "uts", "ipc")] == [True, True, True, False]
     assert shared["hostname"]["inside"] == "host"
-    joined = explain_json(subject(spec(ipc="path:/proc/5/ns/ipc")), None)
-    assert [i["joins"] for i in joined["namespaces"] if i["kind"] == "ipc"] == ["/proc/5/ns/ipc"]
+    asked = spec(ipc="container:abc")
+    joined = explain_json(replace(subject(asked), joined={"ipc": "container abc"}), None)
+    assert [i["joins"] for i in joined["namespaces"] if i["kind"] == "ipc"] == ["container abc"]
+    assert [i["joins"] for i in joined["namespaces"] if i["kind"] == "pid"] == [""]
     mapped = explain_json(subject(spec(userns="private:100000:65536")), None)
     assert mapped["ids"]["uid_map"] == [[0, 100000, 65536]]
     assert "0-65535 are 100000-165535 of the host" in mapped["ids"]["words"]

@@ -8,13 +8,16 @@ import pytest
 
 from supervisor.docker.options import parse_device_rule
 from supervisor.errors import InvalidArgument
+from supervisor.spec.networks import EndpointOptions
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import BlockLimit, BlockWeight, Device, DeviceRule, Mount, Rlimit
-from tests.unit.docker.bodies import CLI_ENDPOINT, options
+from tests.unit.docker.bodies import options
 
 
 def test_nothing_asked_for_is_the_defaults() -> None:
-    assert options() == ContainerOptions(args=("echo", "hi"), network="none")
+    assert options() == ContainerOptions(
+        args=("echo", "hi"), network="bridge", endpoints=(EndpointOptions(network="default"),)
+    )
 
 
 def test_the_plain_fields() -> None:
@@ -84,12 +87,6 @@ def test_the_plain_fields() -> None:
         network="host",
         cgroupns="host",
     )
-
-
-@pytest.mark.parametrize("mode", ["", "default", "bridge", "none"])
-def test_networks_without_a_network(mode: str) -> None:
-    endpoints = {"EndpointsConfig": {mode: CLI_ENDPOINT}}
-    assert options({"NetworkMode": mode}, NetworkingConfig=endpoints).network == "none"
 
 
 def test_resources() -> None:
@@ -223,15 +220,14 @@ def test_security_options(opts: list[str], expected: tuple[bool, tuple[str, ...]
 
 
 REFUSED_HOST: list[tuple[dict[str, Any], str]] = [
-    ({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}, "PortBindings (--publish)"),
-    ({"PublishAllPorts": True}, "PublishAllPorts"),
     ({"Links": ["a:b"]}, "Links"),
     ({"Dns": ["1.1.1"]}, "IP address is not correctly formatted: '1.1.1'"),
     ({"DnsOptions": ["ndots:1\nnameserver"]}, "invalid --dns-option"),
     ({"DnsSearch": ["a b"]}, "invalid --dns-search"),
     ({"ExtraHosts": ["a:1.2.3"]}, "invalid IP address in add-host: '1.2.3'"),
     ({"ExtraHosts": ["a"]}, "bad format for add-host: 'a'"),
-    ({"ExtraHosts": ["a:host-gateway"]}, "unable to derive the IP value for host-gateway"),
+    ({"NetworkMode": "none", "ExtraHosts": ["a:host-gateway"]},
+     "unable to derive the IP value for host-gateway"),
     ({"VolumeDriver": "nfs"}, "VolumeDriver"),
     ({"CgroupParent": "../x"}, "CgroupParent"),
     ({"Cgroup": "container:x"}, "Cgroup"),
@@ -248,14 +244,14 @@ REFUSED_HOST: list[tuple[dict[str, Any], str]] = [
     ({"CpuPercent": 1}, "CpuPercent"),
     ({"IOMaximumIOps": 1}, "IOMaximumIOps"),
     ({"IOMaximumBandwidth": 1}, "IOMaximumBandwidth"),
-    ({"PidMode": "container:x"}, "PidMode (--pid) 'container:x'"),
+    ({"PidMode": "container:"}, "PidMode (--pid) 'container:': give container:NAME"),
+    ({"IpcMode": "container:"}, "IpcMode (--ipc) 'container:': give container:NAME"),
+    ({"UTSMode": "container:x"}, "UTSMode (--uts) 'container:x'"),
     ({"PidMode": "path:/proc/1/ns/pid"}, "PidMode"),
     ({"IpcMode": "path:/proc/1/ns/ipc"}, "IpcMode"),
     ({"UTSMode": "path:/proc/1/ns/uts"}, "UTSMode"),
     ({"CgroupnsMode": "x"}, "CgroupnsMode"),
-    ({"NetworkMode": "front"}, "NetworkMode 'front'"),
-    ({"NetworkMode": "container:x"}, "NetworkMode 'container:x'"),
-    ({"NetworkMode": "path:/proc/1/ns/net"}, "NetworkMode"),
+    ({"NetworkMode": "container:"}, "NetworkMode (--network) 'container:': give container:NAME"),
     ({"LogConfig": {"Type": "syslog"}}, "log driver 'syslog'"),
     ({"LogConfig": {"Config": {"labels": "x"}}}, "log option 'labels'"),
     ({"LogConfig": {"Config": {"max-file": "0"}}}, "at least 1"),
@@ -313,7 +309,6 @@ def test_refused_by_name(host: dict[str, Any], text: str) -> None:
 
 REFUSED_BODY: list[tuple[dict[str, Any], str]] = [
     ({"Healthcheck": {"Test": ["CMD", "true"]}}, "Healthcheck"),
-    ({"MacAddress": "02:42:ac:11:00:02"}, "MacAddress"),
     ({"Volumes": {"/x/../proc": {}}}, "would hide the container's own /proc"),
     ({"Volumes": {"/": {}}}, "destination can't be '/'"),
     ({"Env": [""]}, "invalid environment variable"),
@@ -326,11 +321,6 @@ REFUSED_BODY: list[tuple[dict[str, Any], str]] = [
     ({"Hostname": "a b"}, "invalid hostname"),
     ({"Domainname": "ä"}, "invalid domainname"),
     ({"StopSignal": "SIGNOPE"}, "SIGNOPE"),
-    ({"NetworkingConfig": {"EndpointsConfig": {"front": {}}}}, "'front'"),
-    ({"NetworkingConfig": {"EndpointsConfig": {"default": {"Aliases": ["x"]}}}},
-     "EndpointsConfig.default.Aliases"),
-    ({"NetworkingConfig": {"EndpointsConfig": {"default": {"IPAMConfig": {"IPv4Address": "1"}}}}},
-     "IPAMConfig"),
 ]  # fmt: skip
 
 
@@ -347,7 +337,7 @@ def test_refused_beside_the_host_config(fields: dict[str, Any], text: str) -> No
         ({"PortBindings": {"80/tcp": []}}, {}),
         ({"Isolation": "default", "VolumeDriver": "local", "Runtime": "orlop"}, {}),
         ({"PidMode": "private"}, {}),
-        ({"NetworkMode": "bridge"}, {"NetworkingConfig": {"EndpointsConfig": {"bridge": None}}}),
+        ({"NetworkMode": ""}, {"NetworkingConfig": {"EndpointsConfig": {"bridge": None}}}),
         ({}, {"Healthcheck": {"Test": ["NONE"]}}),
         ({}, {"Healthcheck": {}}),
         ({}, {"ExposedPorts": {"80/tcp": {}}}),

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from supervisor.engine import etc_files
+from supervisor.engine.etc_files import Surroundings
 from supervisor.engine.stubs import make_stubs
 from supervisor.spec.etc_files import PATHS
 from supervisor.spec.mount_points import MountPoint
+from supervisor.spec.networks import EndpointRun, NetworkRun
 from supervisor.spec.types import Mount
 from tests.unit.engine.test_record import record
 
@@ -34,7 +36,7 @@ def provide(folder: Path, settings: dict[str, Any] | None = None, **changes: Any
 
 
 def test_the_three_files(host: dict[str, str], tmp_path: Path) -> None:
-    texts = provide(tmp_path)
+    texts = provide(tmp_path, {"NetworkMode": "none"})
     assert texts.keys() == set(PATHS)
     assert texts["/etc/hosts"].endswith("127.0.0.1\tweb\n")
     assert texts["/etc/hostname"] == "web\n"
@@ -72,6 +74,123 @@ def test_servers_behind_the_hosts_stub(host: dict[str, str], tmp_path: Path) -> 
     assert provide(tmp_path)["/etc/resolv.conf"] == ""
     host["/run/systemd/resolve/resolv.conf"] = "nameserver 10.7.7.7\n"
     assert provide(tmp_path)["/etc/resolv.conf"] == "nameserver 10.7.7.7\n"
+
+
+# --- in networks
+
+PLACES = NetworkRun(
+    endpoints=(
+        EndpointRun(
+            network="n1",
+            endpoint_id="e",
+            port="p",
+            interface="eth0",
+            mac="m",
+            ipv4="172.17.0.2/16",
+            ipv6="fd00::2/64",
+        ),
+        EndpointRun(
+            network="n2",
+            endpoint_id="e",
+            port="p",
+            interface="eth1",
+            mac="m",
+            ipv4="172.18.0.2/16",
+        ),
+    )
+)
+
+
+def in_networks(folder: Path, settings: dict[str, Any], around: Surroundings) -> dict[str, str]:
+    made = record({"NetworkMode": "bridge", **settings}, network=PLACES)
+    etc_files.write(folder, made, "web", around)
+    return {m.destination: Path(m.source).read_text() for m in etc_files.mounts(folder, made)}
+
+
+def test_addresses_in_networks(host: dict[str, str], tmp_path: Path) -> None:
+    settings = {"ExtraHosts": ["me:host-gateway"]}
+    text = in_networks(tmp_path, settings, Surroundings(gateway="172.17.0.1"))["/etc/hosts"]
+    assert text.endswith("172.17.0.1\tme\n172.17.0.2\tweb\nfd00::2\tweb\n172.18.0.2\tweb\n")
+
+
+@pytest.mark.parametrize(
+    "settings, around, said",
+    [
+        ({}, Surroundings(), "nameserver 10.0.0.1\nsearch lan\noptions edns0\n"),
+        (
+            {},
+            Surroundings(named=True),
+            "nameserver 127.0.0.11\nsearch lan\noptions edns0 ndots:0\n",
+        ),
+        (
+            {"Dns": ["10.1.1.1"], "DnsSearch": ["b"], "DnsOptions": ["ndots:2"]},
+            Surroundings(named=True),
+            "nameserver 127.0.0.11\nsearch b\noptions ndots:2\n",
+        ),
+        ({}, Surroundings(dns=("10.2.2.2",)), "nameserver 10.2.2.2\nsearch lan\noptions edns0\n"),
+        (
+            {"Dns": ["10.1.1.1"]},
+            Surroundings(dns=("10.2.2.2",)),
+            "nameserver 10.1.1.1\nsearch lan\noptions edns0\n",
+        ),
+    ],
+)
+def test_resolvers_in_networks(
+    host: dict[str, str],
+    tmp_path: Path,
+    settings: dict[str, Any],
+    around: Surroundings,
+    said: str,
+) -> None:
+    host["/etc/resolv.conf"] = "nameserver 10.0.0.1\nsearch lan\noptions edns0\n"
+    assert in_networks(tmp_path, settings, around)["/etc/resolv.conf"] == said
+
+
+def test_resolvers_that_containers_reach(host: dict[str, str]) -> None:
+    assert etc_files.reachable_resolvers()
+    host["/etc/resolv.conf"] = "nameserver 127.0.0.1\nnameserver ::1\n"
+    assert not etc_files.reachable_resolvers()
+    host["/etc/resolv.conf"] = "nameserver 127.0.0.53\n"
+    host["/run/systemd/resolve/resolv.conf"] = "nameserver 10.7.7.7\n"
+    assert etc_files.reachable_resolvers()
+
+
+def test_addresses_change_while_it_runs(tmp_path: Path) -> None:
+    made = record({"NetworkMode": "bridge"}, network=PLACES)
+    etc_files.write(tmp_path, made, "web")
+    hosts = tmp_path / "hosts"
+    hosts.write_text(hosts.read_text() + "10.0.0.9\tits-own")  # by the container
+    number = hosts.stat().st_ino
+    etc_files.change_hosts(tmp_path, made, "web", added=["10.5.0.2"], removed=["172.18.0.2"])
+    assert hosts.read_text().endswith(
+        "172.17.0.2\tweb\nfd00::2\tweb\n10.0.0.9\tits-own\n10.5.0.2\tweb\n"
+    )
+    assert hosts.stat().st_ino == number, "it is mounted"
+
+
+def test_a_file_that_the_container_changed_stays(tmp_path: Path) -> None:
+    made = record({"NetworkMode": "bridge"}, network=PLACES)
+    etc_files.write(tmp_path, made, "web")
+    file = tmp_path / "resolv.conf"
+    etc_files.replace_text(tmp_path, made, "/etc/resolv.conf", file.read_text(), "new\n")
+    assert file.read_text() == "new\n"
+    etc_files.replace_text(tmp_path, made, "/etc/resolv.conf", "old\n", "newer\n")
+    assert file.read_text() == "new\n"
+
+
+def test_anothers_network_comes_with_its_files(host: dict[str, str], tmp_path: Path) -> None:
+    whose = "a" * 64
+    own, theirs = tmp_path / "b", tmp_path / whose
+    own.mkdir()
+    theirs.mkdir()
+    for name in ("hosts", "hostname"):
+        (theirs / name).write_text("theirs\n")
+    made = record({"NetworkMode": f"container:{whose}"})
+    etc_files.write(own, made, "web")
+    texts = {m.destination: Path(m.source).read_text() for m in etc_files.mounts(own, made)}
+    assert texts["/etc/hosts"] == texts["/etc/hostname"] == "theirs\n"
+    assert texts["/etc/resolv.conf"] == "nameserver 10.0.0.1\n", "the other mounts its own there"
+    assert not (own / "hosts").exists()
 
 
 def test_the_users_own_mounts_stay(host: dict[str, str], tmp_path: Path) -> None:

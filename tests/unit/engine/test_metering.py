@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from ipaddress import ip_network
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 
-from metrics.model import Limits
-from supervisor.engine.metering import Metering, exit_reason, limits
-from supervisor.errors import Unavailable
+from metrics.model import Container, Interface, Limits, Sample
+from metrics.parse.figures import Figures, Link
+from metrics.serve import Metrics
+from netplumb.plan.ipam import Ledger
+from supervisor.engine.agent_metering import address_pools
+from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
+from supervisor.errors import Conflict, NotModified, Unavailable
 from supervisor.lifecycle.machine import Exit, Phase, State
-from supervisor.spec.types import Resources
+from supervisor.spec.networks import EndpointRun, NetworkRun
+from supervisor.spec.types import CgroupPaths, Resources
 
 RUNS = State(phase=Phase.RUNNING, live=True, pid=7)
 
@@ -82,3 +94,189 @@ async def test_failing_metrics_do_not_end_the_daemon(caplog: pytest.LogCaptureFi
     assert "metrics have failed" in caplog.text
     with pytest.raises(Unavailable, match="metrics are off"):
         metering.stats("a")
+
+
+# --- with metrics on --------------------------------------------------------------------------
+
+
+class Watched:
+    """Metering that is on, and what its metrics have counted."""
+
+    def __init__(self, folder: Path) -> None:
+        host: Any = SimpleNamespace(root=SimpleNamespace(bundle=lambda id: folder / id))
+        self.metering = Metering(host)
+        self.metrics = self.metering._metrics = Metrics(refresh=self.metering.refresh)
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.metrics.agent.registry.get_sample_value(name, labels)
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    made = Watched(tmp_path)
+    yield made
+    for container in list(made.metering._networked):
+        made.metering._let_go(container)
+    made.metrics._sampler.close()
+
+
+def network_run(*ports: str) -> NetworkRun:
+    return NetworkRun(
+        endpoints=tuple(
+            EndpointRun(network="n", endpoint_id="e", port=port, interface=f"eth{at}", mac="")
+            for at, port in enumerate(ports)
+        )
+    )
+
+
+def test_a_runs_interfaces_are_those_that_are_there() -> None:
+    record: Any = SimpleNamespace(network=network_run("nosuch-link", "lo"))
+    assert interfaces(record) == [Interface("eth1", socket.if_nametoindex("lo"))]
+    record.network = None
+    assert interfaces(record) == []
+
+
+def test_stages_of_a_start(watched: Watched) -> None:
+    watched.metering.stage("net", time.perf_counter() - 0.25)
+    watched.metering.stages({"rootfs": 2_000_000, "exec": 3_000_000, "new": 1})
+    sums = {
+        stage: watched.value("orlop_container_stage_duration_seconds_sum", stage=stage)
+        for stage in ("net", "rootfs", "exec", "cgroup")
+    }
+    assert sums.pop("net") == pytest.approx(0.25, abs=0.1)
+    assert sums == {"rootfs": 0.002, "exec": 0.003, "cgroup": 0}
+
+
+def test_operations_on_networks_are_timed(watched: Watched) -> None:
+    count = "orlop_network_operation_duration_seconds_count"
+    with watched.metering.operation("NetworkCreate"):
+        pass
+    with pytest.raises(Conflict), watched.metering.operation("NetworkCreate"):
+        raise Conflict("taken")
+    with watched.metering.operation("NetworkList"):
+        pass
+    assert watched.value(count, operation="create", outcome="ok") == 1
+    assert watched.value(count, operation="create", outcome="error") == 1
+    text = str(list(watched.metrics.agent.registry.collect()))
+    assert "NetworkList" not in text
+
+
+def test_an_operation_that_had_nothing_to_do_went_well(watched: Watched) -> None:
+    with pytest.raises(NotModified), watched.metering.operation("ContainerStart"):
+        raise NotModified("it runs")
+    count = "orlop_container_operation_duration_seconds_count"
+    assert watched.value(count, operation="start", outcome="ok") == 1
+
+
+def test_answers_of_the_api_are_timed_by_their_routes(watched: Watched) -> None:
+    watched.metering.answered("ContainerInspect", 404, time.perf_counter() - 0.2)
+    watched.metering.answered("", 400, time.perf_counter())
+    name = "orlop_api_request_duration_seconds"
+    labels = {"method": "GET", "route": "/containers/{id}/json", "code": "404"}
+    assert watched.value(f"{name}_sum", **labels) == pytest.approx(0.2, abs=0.1)
+    assert watched.value(f"{name}_count", method="", route="other", code="400") == 1
+
+
+def test_pulls_and_sizes(watched: Watched, tmp_path: Path) -> None:
+    with watched.metering.pulling():
+        pass
+    with pytest.raises(Conflict), watched.metering.pulling():
+        raise Conflict("no")
+    for outcome in ("ok", "error"):
+        count = "orlop_image_pull_duration_seconds_count"
+        assert watched.value(count, outcome=outcome) == 1
+    watched.metering.image_bytes = lambda: 77
+    watched.metering.refresh()
+    assert watched.value("orlop_image_store_bytes") == 77
+    watched.metrics.containers.add(Container(id="c", name="c", image="i", cgroup="/c"))
+    watched.metering.written("c", str(tmp_path), 5)
+    entry = watched.metrics.containers.get("c")
+    assert entry is not None
+    assert [one.usage for one in entry.storage] == [5]
+
+
+def test_pools_are_as_they_are_now(watched: Watched) -> None:
+    pools = [("bridge", 3, 250), ("mine", 0, 14)]
+    watched.metering.pools = lambda: pools
+    watched.metering.refresh()
+    assert watched.value("orlop_ip_pool_addresses", network="bridge", state="used") == 3
+    assert watched.value("orlop_ip_pool_addresses", network="mine", state="free") == 14
+    pools[:] = [("bridge", 4, 249)]
+    watched.metering.refresh()
+    assert watched.value("orlop_ip_pool_addresses", network="bridge", state="used") == 4
+    assert watched.value("orlop_ip_pool_addresses", network="mine", state="free") is None
+
+
+def test_a_networks_pool_is_that_of_the_ip_version_that_runs_out_first() -> None:
+    four, six = (Ledger.make(ip_network(text)) for text in ("10.0.0.0/29", "fd00::/64"))
+    four = four.claim(four.allocate()[1])
+    dual: Any = SimpleNamespace(name="dual", ledgers=(six, four))
+    none: Any = SimpleNamespace(name="none", ledgers=())
+    assert list(address_pools([dual, none])) == [("dual", 1, 4)]
+
+
+def test_what_is_logged_is_counted_from_the_runs_beginning_to_its_end(
+    watched: Watched, tmp_path: Path
+) -> None:
+    file = tmp_path / "c" / "container.log"
+    file.parent.mkdir()
+    file.write_bytes(bytes(100))
+    watched.metering.log_begins("c")
+    file.write_bytes(bytes(130))
+    watched.metering.log_ends("c")
+    file.write_bytes(bytes(160))
+    watched.metering.log_ends("c")
+    watched.metering.log_dropped(7)
+    assert watched.value("orlop_log_bytes_total") == 30
+    assert watched.value("orlop_log_dropped_bytes_total", reason="write_error") == 7
+
+
+def test_a_network_namespace_is_held_for_as_long_as_the_run(watched: Watched) -> None:
+    container: Any = SimpleNamespace(id="c", record=SimpleNamespace(network=network_run("lo")))
+    before = os.listdir("/proc/self/fd")
+    fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+    watched.metering.networked(container, fd)
+    watched.metering.networked(container, fd)  # another run
+    os.close(fd)
+    assert len(os.listdir("/proc/self/fd")) == len(before) + 1
+    watched.metering.removed("c")
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_a_short_run_has_its_interfaces_though_its_record_has_none_any_more(
+    watched: Watched, tmp_path: Path
+) -> None:
+    record: Any = SimpleNamespace(network=network_run("lo"))
+    container: Any = SimpleNamespace(id="c", record=record, state=SimpleNamespace(started_ns=1))
+    watched.metrics.containers.add(Container(id="c", name="c", image="i", cgroup="/c"))
+    with open("/proc/self/ns/net") as file:
+        watched.metering.networked(container, file.fileno())
+    record.network = None
+    watched.metering._started(container, CgroupPaths(unified=str(tmp_path)))
+    entry = watched.metrics.containers.get("c")
+    assert entry is not None
+    assert list(entry.interfaces.indexes) == [socket.if_nametoindex("lo")]
+    watched.metering.networks_changed(container)
+    assert list(entry.interfaces.indexes) == []
+    watched.metrics.containers.removed("c")
+
+
+def test_who_shares_anothers_network_is_shown_with_its_interfaces(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eth0 = Link(1, 2, 3, 4, 5, 6, 7, 8)
+
+    def sample(id: str) -> Sample | None:
+        network = {"eth0": eth0} if id == "owner" else {}
+        return None if id == "still" else Sample(0, 0, 1, Figures(network=network))
+
+    monkeypatch.setattr(watched.metrics, "sample", sample)
+    for id in ("owner", "guest", "guests-guest", "alone", "still"):
+        watched.metrics.containers.add(Container(id=id, name=id, image="i", cgroup=id))
+    watched.metering._shared = {"guest": "owner", "guests-guest": "guest", "alone": "alone"}
+    for id in ("owner", "guest", "guests-guest"):
+        networks = watched.metering.stats(id)[0]["networks"]
+        assert networks["eth0"]["rx_bytes"] == 3
+        assert networks["eth0"]["tx_packets"] == 2
+    assert "networks" not in watched.metering.stats("alone")[0]
+    assert "networks" not in watched.metering.stats("still")[0]

@@ -14,6 +14,13 @@ from supervisor.errors import ProtocolError
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.restart import restart_policy
 from supervisor.spec.mount_points import MountPoint
+from supervisor.spec.networks import (
+    Bandwidth,
+    EndpointOptions,
+    EndpointRun,
+    NetworkRun,
+    PublishedPort,
+)
 from supervisor.spec.types import Mount
 from tests.unit.docker.bodies import decoded, options
 
@@ -50,6 +57,27 @@ def test_round_trip() -> None:
     assert (after.mounts, after.take_volumes) == (POINTS, True)
     assert after.volumes == {"v1", "0" * 64}
     assert after.anonymous_volumes == ("0" * 64,)
+
+
+def test_networks_are_kept() -> None:
+    asked = EndpointOptions(network="n" * 64, aliases=("a",), bandwidth=Bandwidth(down=8))
+    place = EndpointRun(
+        network="n" * 64, endpoint_id="e", port="p", interface="eth0", mac="m", names=("web",)
+    )
+    port = PublishedPort(container_port=80, protocol="tcp", host_ip="::", host_port=8080)
+    run = NetworkRun(endpoints=(place,), ports=(port,), default="n" * 64)
+    before = record(endpoints=(asked,), network=run)
+    after = decode(before.encode())
+    assert (after.endpoints, after.network) == ((asked,), run)
+    before.network = None  # as it changes with each run
+    assert decode(before.encode()).network is None
+
+
+def test_a_record_from_before_there_were_networks() -> None:
+    whole = json.loads(record().encode())
+    del whole["network"], whole["fixed"]["endpoints"]
+    after = decode(json.dumps(whole).encode())
+    assert (after.endpoints, after.network) == ((), None)
 
 
 def test_a_record_from_before_there_were_volumes() -> None:

@@ -18,6 +18,7 @@ MODERN = {
     "proc/self/status": "Name:\tx\nCapEff:\t000001ffffffffff\nSeccomp:\t0\n",
     "proc/self/mountinfo": "30 22 0:30 / {root}/cg rw shared:4 - cgroup2 cgroup2 rw,nsdelegate\n",
     "proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    "proc/sys/net/ipv4/ip_forward": "0\n",
     "proc/sys/net/ipv6/conf/all/disable_ipv6": "0\n",
     "cg/cgroup.controllers": "cpuset cpu io memory pids\n",
 }
@@ -138,6 +139,43 @@ def test_what_is_switched_off_is_a_warning(host: Host) -> None:
     assert (features["ipv6"].status, features["ipv6"].found) == ("warn", "disabled")
     assert (features["selinux"].status, features["selinux"].found) == ("warn", "enforcing")
     assert (features["apparmor"].status, features["apparmor"].found) == ("ok", "active")
+
+
+@pytest.mark.parametrize(
+    "state, writable, status, found",
+    [
+        ("1", True, "ok", "on"),
+        ("1", False, "ok", "on"),
+        ("0", True, "ok", "off: switched on when the first network that leads out is made"),
+        ("0", False, "warn", "off, and {path} cannot be written"),
+    ],
+)
+def test_ip_forwarding(
+    host: Host,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    writable: bool,
+    status: str,
+    found: str,
+) -> None:
+    host.write("proc/sys/net/ipv4/ip_forward", f"{state}\n")
+    monkeypatch.setattr(os, "access", lambda _path, _mode: writable)
+    feature = host.features()["ip-forward"]
+    path = host.root / "proc/sys/net/ipv4/ip_forward"
+    assert (feature.status, feature.found) == (status, found.format(path=path))
+    assert path.read_text() == f"{state}\n"
+
+
+def test_packets_of_bridges_that_pass_the_hosts_firewall(host: Host) -> None:
+    feature = host.features()["br-netfilter"]
+    assert (feature.status, feature.found) == ("ok", "not loaded")
+    for name in ("iptables", "ip6tables"):
+        host.write(f"proc/sys/net/bridge/bridge-nf-call-{name}", "0\n")
+    assert host.features()["br-netfilter"].found == "off"
+    host.write("proc/sys/net/bridge/bridge-nf-call-ip6tables", "1\n")
+    feature = host.features()["br-netfilter"]
+    assert (feature.status, feature.found) == ("warn", "on for ip6tables")
+    assert feature.fix == "sysctl net.bridge.bridge-nf-call-ip6tables=0"
 
 
 def test_a_failed_trial_is_as_bad_as_the_feature_is_needed(host: Host) -> None:

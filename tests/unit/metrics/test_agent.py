@@ -23,7 +23,7 @@ def count(agent: Agent, name: str, /, **labels: str) -> float:
 def test_counters_are_there_at_zero_before_anything_happens() -> None:
     agent = Agent()
     assert count(agent, "orlop_container_exits_total", reason="oom_killed") == 0
-    assert count(agent, "orlop_reaped_processes_total", kind="orphan") == 0
+    assert count(agent, "orlop_reaped_processes_total", kind="shim") == 0
     assert count(agent, "orlop_health_checks_total", result="timeout") == 0
     assert count(agent, "orlop_container_stage_duration_seconds_count", stage="netns") == 0
     assert count(agent, "orlop_events_dropped_total") == 0
@@ -46,7 +46,7 @@ def test_an_operation_that_goes_well_or_not() -> None:
 CALLS: list[tuple[str, tuple[Any, ...], str, dict[str, str], float]] = [
     ("stage", ("exec", 0.002), "orlop_container_stage_duration_seconds_sum", {}, 0.002),
     ("exited", ("signal",), "orlop_container_exits_total", {"reason": "signal"}, 1),
-    ("reaped", ("orphan", 3), "orlop_reaped_processes_total", {"kind": "orphan"}, 3),
+    ("reaped", ("shim", 3), "orlop_reaped_processes_total", {"kind": "shim"}, 3),
     ("shim_memory", (500,), "orlop_shim_memory_bytes", {}, 500),
     ("health_check", ("timeout",), "orlop_health_checks_total", {"result": "timeout"}, 1),
     ("logged", (7,), "orlop_log_bytes_total", {}, 7),

@@ -6,7 +6,7 @@ import gc
 import os
 import shutil
 import tracemalloc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,17 @@ class Rig:
         self.folder = folder
         self.now = 1000.0
         self.links: dict[int, Link] = {}
+        self.links_now = self.links  # `links` may be older
         self.containers = Containers(
             Settings(**settings),
             clock=lambda: self.now,
             wall_ns=lambda: int(AGENT_STARTED * 1e9),
-            links=self._links,
+            links=lambda: self.links,
+            links_of=self._links_of,
         )
 
-    def _links(self) -> Mapping[int, Link]:
-        return self.links
+    def _links_of(self, indexes: Collection[int]) -> Mapping[int, Link]:
+        return {index: self.links_now[index] for index in indexes if index in self.links_now}
 
     def add(self, name: str = "web", **changes: Any) -> str:
         container = snapshots.container(name, **changes)
@@ -352,6 +354,40 @@ def test_a_network_that_is_connected_later(rig: Rig) -> None:
     rig.containers.interfaces(id, [Interface("eth0", 7)])
     rig.sample()
     assert rig.value("container_network_receive_bytes_total", interface="eth0") == 40
+
+
+def test_the_last_bytes_of_a_short_life_are_counted(rig: Rig) -> None:
+    """What all containers share was read before it began."""
+    id = rig.add()
+    rig.links_now = {7: Link(1, 2, 30, 40, 5, 6, 7, 8)}
+    rig.start(id, interfaces=[Interface("eth0", 7)])
+    rig.containers.ended(id)
+    assert rig.value("container_network_receive_bytes_total", interface="eth0") == 40
+    assert rig.value("orlop_containers_network_transmit_bytes_total") == 30
+
+
+def test_networks_that_come_and_go_never_count_backwards(rig: Rig) -> None:
+    id = rig.add()
+    rig.links[7] = Link(0, 0, 10, 100, 0, 0, 0, 0)
+    rig.start(id, interfaces=[Interface("eth0", 7)])
+    rig.sample()
+    rig.links_now = {7: Link(0, 0, 11, 150, 0, 0, 0, 0)}
+    rig.containers.interfaces(id, [])  # disconnected, and its last bytes seen
+    rig.links_now = rig.links
+    del rig.links[7]
+    received = "container_network_receive_bytes_total"
+    rig.sample()
+    assert rig.value(received, interface="eth0") == 150
+    rig.links[9] = Link(0, 0, 1, 5, 0, 0, 0, 0)
+    rig.containers.interfaces(id, [Interface("eth0", 9)])
+    rig.sample()
+    assert rig.value(received, interface="eth0") == 155
+    assert rig.value("container_network_transmit_bytes_total", interface="eth0") == 12
+    assert rig.value("orlop_containers_network_receive_bytes_total") == 155
+    rig.containers.ended(id)
+    rig.start(id, run=2, interfaces=[Interface("eth0", 9)])
+    rig.sample()
+    assert rig.value(received, interface="eth0") == 5
 
 
 def test_disk_use_is_shown_while_the_container_exists(rig: Rig) -> None:

@@ -57,6 +57,17 @@ def test_a_request_is_what_the_kernel_expects() -> None:
     assert links.request(5) == struct.pack("=IHHIIBBHII", 28, 94, 0x301, 5, 0, 0, 0, 0, 0, 1)
 
 
+def test_a_request_for_one_is_no_dump() -> None:
+    assert links.request(5, 9) == struct.pack("=IHHIIBBHII", 28, 94, 0x1, 5, 0, 0, 0, 0, 9, 1)
+
+
+def test_an_answer_of_one_needs_no_end() -> None:
+    link = Link(*range(8))
+    decoder = links.Decoder(SEQUENCE)
+    assert decoder.feed(message(NEWSTATS, counters(3, link)[16:], flags=0))
+    assert decoder.links == {3: link}
+
+
 def test_other_attributes_and_other_dumps_are_passed_over() -> None:
     link = Link(*range(8))
     other = struct.pack("=HHQ", 12, 2, 1)

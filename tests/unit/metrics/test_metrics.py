@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -52,6 +53,29 @@ async def scraped(metrics: Metrics, *, openmetrics: bool = False) -> str:
 
 
 # --- scrapes ------------------------------------------------------------------------------------
+
+
+async def test_what_only_asking_tells_is_asked_at_each_scrape(tmp_path: Path) -> None:
+    sizes = iter((5, 7))
+    roots = Roots(proc=trees.proc(tmp_path), sys=trees.sys(tmp_path))
+    metrics = Metrics(roots=roots, refresh=lambda: metrics.agent.image_store(next(sizes)))
+    async with running(metrics):
+        for size in (5, 7):
+            assert judge.value(await scraped(metrics), "orlop_image_store_bytes") == size
+
+
+async def test_disk_use_that_was_measured_is_shown_with_its_device(
+    make: Make, tmp_path: Path
+) -> None:
+    metrics = make()
+    start(metrics, tmp_path / "group")
+    metrics.storage(CONTAINER.id, str(tmp_path), 12)
+    number = tmp_path.stat().st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"  # there is no name for it in this tree
+    async with running(metrics):
+        text = await scraped(metrics)
+    (sample,) = judge.samples(text, "container_fs_usage_bytes", device=device)
+    assert sample.value == 12
 
 
 async def test_over_http_in_both_formats(make: Make, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_addresses_come_in_order_and_the_gateway_is_the_first() -> None:
     assert str(book.gateway_interface) == "10.0.0.1/29"
     book, given = take(book, 5)
     assert given == ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
-    assert book.in_use == 5
+    assert (book.in_use, book.free) == (5, 0)
     with pytest.raises(Exhausted, match=r"no available IPv4 addresses on 10\.0\.0\.0/29"):
         book.allocate()
 
@@ -53,6 +53,7 @@ def test_exhaustion_ends_with_the_first_one_given_back() -> None:
     book, _ = take(ledger(), 5)
     for text in ("10.0.0.3", "10.0.0.5"):
         book = book.release(ip_address(text))
+    assert book.free == 2
     book, given = take(book, 2)
     assert given == ["10.0.0.3", "10.0.0.5"]
 

@@ -37,6 +37,7 @@ from supervisor.spec.types import (
 )
 
 ID = "0123456789ab" + "c" * 52
+ANOTHERS = f"container:{'d' * 64}"
 ROOT = Overlay(lower=("/l1", "/l0"), upper="/u", work="/w")
 CGROUP = CgroupPaths(unified="/sys/fs/cgroup/orlop/x")
 LOG = Log(path="/log")
@@ -44,9 +45,16 @@ HOST = HostFacts(hostname="thehost")
 PLAIN = ContainerOptions(args=("sh", "-c", "true"))
 
 
-def build(host: HostFacts = HOST, **changes: Any) -> Spec:
+def build(host: HostFacts = HOST, shared_name: str = "", **changes: Any) -> Spec:
     return build_spec(
-        replace(PLAIN, **changes), id=ID, run=3, root=ROOT, cgroup=CGROUP, log=LOG, host=host
+        replace(PLAIN, **changes),
+        id=ID,
+        run=3,
+        root=ROOT,
+        cgroup=CGROUP,
+        log=LOG,
+        host=host,
+        shared_name=shared_name,
     )
 
 
@@ -359,6 +367,15 @@ def test_a_bare_name_removes_a_variable() -> None:
     assert env == (f"PATH={DEFAULT_PATH}", "HOSTNAME=h")
 
 
+def test_the_name_of_whose_network_it_shares() -> None:
+    spec = build(network=ANOTHERS, shared_name="web")
+    assert spec.hostname == "web"
+    assert "HOSTNAME=web" in spec.process.env
+    assert build(network=ANOTHERS).hostname == ID[:12]
+    assert build(network=ANOTHERS, hostname="own", shared_name="web").hostname == "own"
+    assert build(network="bridge", shared_name="web").hostname == ID[:12]
+
+
 @pytest.mark.parametrize("item", ["", "=x", "A=\0", "A\0"])
 def test_malformed_environment(item: str) -> None:
     refused("invalid environment variable", env=(item,))
@@ -406,7 +423,7 @@ def test_terminal_and_stdin() -> None:
 
 def test_init_only_in_a_pid_namespace_of_its_own() -> None:
     assert not build(init=True, pid="host").init
-    assert not build(init=True, pid="path:/proc/7/ns/pid").init
+    assert not build(init=True, pid=ANOTHERS).init
 
 
 @pytest.mark.parametrize(
@@ -500,6 +517,26 @@ def test_devices_of_the_users_own() -> None:
 @pytest.mark.parametrize("path", ["", "fuse", "/dev/../fuse", "/dev/", "//dev/x", "/", "/dev/\0"])
 def test_device_paths_that_cannot_be(path: str) -> None:
     refused("invalid device path", devices=(Device(path=path, type="c", major=1, minor=1),))
+
+
+def test_what_has_to_be_given_at_the_start() -> None:
+    assert build().given == build(network="none").given == build(network="host").given == set()
+    assert build(network="bridge").given == {"network"}
+    assert build(network=ANOTHERS, pid=ANOTHERS).given == {"network", "pid"}
+    shared = build(ipc=ANOTHERS)
+    assert shared.given == {"ipc", "mount"}
+    assert mount_at(shared, "/dev/shm").type == "joined"
+    own = Mount(destination="/dev/shm", type="bind", source="/srv", options=("rbind", "rprivate"))
+    assert mount_at(build(ipc=ANOTHERS, binds=(own,)), "/dev/shm") == own
+
+
+def test_a_network_of_a_user_namespace_is_wired() -> None:
+    spec = build(network="bridge", userns="private:100000:65536")
+    assert spec.wire_network
+    assert spec.given == set()
+    assert spec.sysctl == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert not build(network="bridge").wire_network
+    assert from_json(Spec, to_json(spec)) == spec
 
 
 def test_user_namespace() -> None:

@@ -6,7 +6,10 @@ import pytest
 from supervisor.errors import InvalidArgument
 from supervisor.spec.namespaces import parse_userns, read_modes
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import IdMapping, Namespace
+from supervisor.spec.types import JOINED, IdMapping, Namespace
+
+ANOTHERS = f"container:{'d' * 64}"
+USERNS = "private:100000:65536"
 
 
 def kinds(**modes: Any) -> dict[str, str]:
@@ -37,18 +40,24 @@ def test_host_leaves_one_out(option: str, kind: str) -> None:
     assert kinds(**{option: "host"}) == expected
 
 
-@pytest.mark.parametrize("kind", ["pid", "network", "uts", "ipc"])
-def test_a_path_joins(kind: str) -> None:
-    assert kinds(**{kind: "path:/proc/77/ns/x"}) == ALL_OWN | {kind: "/proc/77/ns/x"}
+@pytest.mark.parametrize("kind", ["pid", "network", "ipc"])
+def test_anothers_is_given_at_the_start(kind: str) -> None:
+    assert kinds(**{kind: ANOTHERS}) == ALL_OWN | {kind: JOINED}
+
+
+def test_networks_are_given_unless_the_user_namespace_has_to_own_them() -> None:
+    assert kinds(network="bridge") == ALL_OWN | {"network": JOINED}
+    assert not read_modes(ContainerOptions(network="bridge")).wire_network
+    mapped = ContainerOptions(network="bridge", userns=USERNS)
+    assert kinds(network="bridge", userns=USERNS) == ALL_OWN | {"user": ""}
+    assert read_modes(mapped).wire_network
+    assert not read_modes(replace(mapped, network="none")).wire_network
 
 
 @pytest.mark.parametrize(
     "option, word",
     [
         ("network", "none"),
-        ("network", "default"),
-        ("network", "bridge"),
-        ("network", "my-network"),
         ("ipc", "private"),
         ("ipc", "shareable"),
         ("ipc", "none"),
@@ -69,20 +78,18 @@ def test_words_for_a_namespace_of_its_own(option: str, word: str) -> None:
         ("uts", "none"),
         ("cgroupns", "none"),
         ("cgroupns", "path:/proc/1/ns/cgroup"),
-        # Resolved by the engine before; never silently a namespace of its own.
-        ("pid", "container:abc"),
-        ("network", "container:abc"),
+        # Names are resolved by the engine before; never silently a namespace of its own.
+        ("network", "default"),
+        ("network", "my-network"),
+        ("network", "container:"),
+        ("uts", "container:abc"),
+        ("cgroupns", "container:abc"),
+        ("pid", "path:/proc/1/ns/pid"),
     ],
 )
 def test_other_words_are_refused(option: str, word: str) -> None:
     with pytest.raises(InvalidArgument, match=rf"invalid \w+ mode '{word}': give one of .*host"):
         kinds(**{option: word})
-
-
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "proc/1/ns/pid", "/proc/1/ns/pid\0"])
-def test_other_paths_are_refused(path: str) -> None:
-    with pytest.raises(InvalidArgument, match="invalid pid namespace path"):
-        kinds(pid=f"path:{path}")
 
 
 def test_user_namespace_comes_first() -> None:
@@ -139,14 +146,15 @@ def test_the_largest_user_namespace() -> None:
         ({"network": "host"}, "cannot share the host's network namespace"),
         ({"pid": "host"}, "cannot share the host's pid namespace"),
         ({"ipc": "host"}, "cannot share the host's ipc namespace"),
-        ({"network": "path:/proc/7/ns/net"}, "cannot share another container's network"),
-        ({"uts": "path:/proc/7/ns/uts"}, "cannot share another container's uts"),
+        ({"network": ANOTHERS}, "cannot share another container's network"),
+        ({"pid": ANOTHERS}, "cannot share another container's pid"),
+        ({"ipc": ANOTHERS}, "cannot share another container's ipc"),
     ],
 )
 def test_what_a_user_namespace_excludes(changes: dict[str, Any], match: str) -> None:
     kinds(**changes)
     with pytest.raises(InvalidArgument, match=match):
-        kinds(userns="private:100000:65536", **changes)
+        kinds(userns=USERNS, **changes)
 
 
 def test_a_user_namespace_goes_with_the_hosts_name() -> None:

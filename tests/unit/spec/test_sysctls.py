@@ -8,6 +8,7 @@ from supervisor.spec.namespaces import read_modes
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.sysctls import UNPRIVILEGED_PING, UNPRIVILEGED_PORTS, choose
 
+ANOTHERS = f"container:{'d' * 64}"
 HAS = frozenset((UNPRIVILEGED_PING[0], UNPRIVILEGED_PORTS[0]))
 DEFAULTS = dict((UNPRIVILEGED_PING, UNPRIVILEGED_PORTS))
 
@@ -35,6 +36,7 @@ def chosen(asked: dict[str, str], /, *, has: frozenset[str] = HAS, **modes: Any)
 )
 def test_sysctls_of_the_containers_own_namespaces(key: str) -> None:
     assert chosen({key: "1"}) == DEFAULTS | {key: "1"}
+    assert chosen({key: "1"}, network="bridge") == DEFAULTS | {key: "1"}
 
 
 @pytest.mark.parametrize(
@@ -89,11 +91,20 @@ def test_the_hosts_are_refused(key: str, option: str, kind: str) -> None:
     assert chosen({key: "1"}, has=HAS, **{other: "host"})[key] == "1"
 
 
+@pytest.mark.parametrize(
+    "key, kind", [("net.ipv4.ip_forward", "network"), ("kernel.shmmax", "ipc")]
+)
+def test_anothers_are_refused(key: str, kind: str) -> None:
+    with pytest.raises(InvalidArgument, match=f"'{key}' not allowed in another container's {kind}"):
+        chosen({key: "1"}, has=HAS, **{kind: ANOTHERS})
+
+
 def test_defaults_only_in_a_network_namespace_of_its_own() -> None:
     assert chosen({}) == DEFAULTS
     assert chosen({}, network="none") == DEFAULTS
     assert chosen({}, network="host") == {}
-    assert chosen({}, network="path:/proc/7/ns/net") == {}
+    assert chosen({}, network="bridge") == DEFAULTS
+    assert chosen({}, network=ANOTHERS) == {}
 
 
 def test_defaults_that_the_host_lacks_are_left_out() -> None:

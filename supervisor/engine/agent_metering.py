@@ -1,0 +1,227 @@
+"""What the daemon itself does, in figures: operations, stages of starts, logs, networks."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
+
+import trio
+
+from supervisor.docker.routes import ROUTES
+from supervisor.engine.log_growth import LogGrowth
+from supervisor.engine.logs import FILE_NAME
+from supervisor.errors import NotModified
+
+if TYPE_CHECKING:
+    from metrics.serve import Metrics
+    from metrics.serve.agent import Operation, Outcome, ReapedKind, Stage
+    from supervisor.engine.host import Host
+    from supervisor.engine.network_records import Network
+
+log = logging.getLogger("orlop.metrics")
+
+_OPERATIONS: Mapping[str, Operation] = {
+    "ContainerCreate": "create",
+    "ContainerStart": "start",
+    "ContainerStop": "stop",
+    "ContainerKill": "kill",
+    "ContainerRestart": "restart",
+    "ContainerPause": "pause",
+    "ContainerUnpause": "unpause",
+    "ContainerUpdate": "update",
+    "ContainerDelete": "remove",
+    "ExecStart": "exec",
+}
+_OF_NETWORKS: Mapping[str, str] = {
+    "NetworkCreate": "create",
+    "NetworkDelete": "remove",
+    "NetworkConnect": "connect",
+    "NetworkDisconnect": "disconnect",
+    "NetworkPrune": "prune",
+}
+_LOG_SECONDS = 15.0
+
+P = ParamSpec("P")
+Pools = Callable[[], Iterable[tuple[str, int, int]]]
+"""The networks' names, with how many addresses are in use and how many are free."""
+
+
+def harmless(tell: Callable[P, None]) -> Callable[P, None]:
+    """A failure of `tell` is logged, the first time, and goes no further."""
+    said = False
+
+    @functools.wraps(tell)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        nonlocal said
+        try:
+            tell(*args, **kwargs)
+        except Exception:  # whatever it is, no container may suffer from it
+            if not said:
+                said = True
+                log.exception("metrics: %s failed; said once", tell.__name__)
+
+    return guarded
+
+
+@contextmanager
+def _timed(tell: Callable[[Outcome, float], None]) -> Iterator[None]:
+    begun, outcome = time.perf_counter(), "cancelled"
+    try:
+        yield
+        outcome = "ok"
+    except Exception:
+        outcome = "error"
+        raise
+    finally:
+        tell(cast("Outcome", outcome), time.perf_counter() - begun)
+
+
+@functools.cache
+def _routes() -> Mapping[str, tuple[str, str]]:
+    """Method and path of each operation of the API; ids and names are `{id}`."""
+    pairs = [(operation, key.partition(" ")) for key, operation in ROUTES.items()]
+    return {o: (method, path.replace("*", "{id}")) for o, (method, _, path) in reversed(pairs)}
+
+
+def address_pools(networks: Iterable[Network]) -> Iterator[tuple[str, int, int]]:
+    """As `Pools` has them: of each network the IP version that runs out first."""
+    for network in networks:
+        if network.ledgers:
+            ledger = min(network.ledgers, key=lambda one: one.free)
+            yield network.name, ledger.in_use, ledger.free
+
+
+class AgentMetering:
+    """Every method is cheap, never raises, and does nothing while metrics are off.
+
+    `pools` and `image_bytes`, the size of all layers, are asked at each scrape.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self.pools: Pools = tuple
+        self.image_bytes: Callable[[], int] = int
+        self._host = host
+        self._metrics: Metrics | None = None
+        self._pools_shown: frozenset[str] = frozenset()
+        self._logs = LogGrowth()
+
+    @contextmanager
+    def operation(self, operation: str) -> Iterator[None]:
+        """Around an operation of the API: how long it took, and whether it failed."""
+        name = _OPERATIONS.get(operation)
+        if self._metrics is None or name is None:
+            with self.network_operation(_OF_NETWORKS.get(operation, "")):
+                yield
+            return
+        as_it_was: NotModified | None = None
+        with self._metrics.agent.operation(name):
+            try:
+                yield
+            except NotModified as error:  # an answer, and no failure
+                as_it_was = error
+        if as_it_was is not None:
+            raise as_it_was
+
+    @harmless
+    def answered(self, operation: str, status: int, begun: float) -> None:
+        """The API has an answer to what came at `time.perf_counter()` `begun`."""
+        if self._metrics is not None:
+            method, route = _routes().get(operation, ("", "other"))
+            took = time.perf_counter() - begun
+            self._metrics.agent.request(method, route, status, took)
+
+    @contextmanager
+    def network_operation(self, operation: str) -> Iterator[None]:
+        """Around a change of the host's network; "" is none."""
+        metrics = self._metrics
+        if metrics is None or not operation:
+            yield
+            return
+        with _timed(functools.partial(metrics.agent.network_operation, operation)):
+            yield
+
+    @contextmanager
+    def pulling(self) -> Iterator[None]:
+        """Around a pull."""
+        if self._metrics is None:
+            yield
+            return
+        with _timed(self._metrics.agent.pulled):
+            yield
+
+    @harmless
+    def stage(self, stage: Stage, begun: float) -> None:
+        """A stage of a start is over that began at `time.perf_counter()` `begun`."""
+        if self._metrics is not None:
+            self._metrics.agent.stage(stage, time.perf_counter() - begun)
+
+    @harmless
+    def stages(self, told: Mapping[str, Any]) -> None:
+        """What the shim tells of its part of a start, in ns."""
+        if self._metrics is not None:
+            self._metrics.agent.stage("rootfs", told["rootfs"] / 1e9)
+            self._metrics.agent.stage("exec", told["exec"] / 1e9)
+
+    @harmless
+    def reaped(self, kind: ReapedKind) -> None:
+        """A process was reaped; containers' own are counted with their ends."""
+        if self._metrics is not None:
+            self._metrics.agent.reaped(kind)
+
+    @harmless
+    def written(self, container_id: str, folder: str, size: int) -> None:
+        """Its writable layer, `folder`, was measured: bytes."""
+        if self._metrics is not None:
+            self._metrics.storage(container_id, folder, size)
+
+    @harmless
+    def log_dropped(self, size: int) -> None:
+        """A run is over, and so many bytes of its log could not be written."""
+        if self._metrics is not None and size:
+            self._metrics.agent.log_dropped("write_error", size)
+
+    @harmless
+    def log_begins(self, container_id: str) -> None:
+        """A run is about to begin: what the log has by now was counted, or was not ours."""
+        if self._metrics is not None:
+            self._logs.begin(container_id, self._log(container_id))
+
+    @harmless
+    def log_ends(self, container_id: str) -> None:
+        """The run is over."""
+        if self._metrics is not None:
+            self._count_log(container_id)
+            self._logs.end(container_id)
+
+    async def watch_logs(self) -> None:
+        """Count now and then what was logged; until cancelled."""
+        while True:
+            await trio.sleep(_LOG_SECONDS)
+            for container in self._logs.containers():
+                self._count_log(container)
+                await trio.lowlevel.checkpoint()
+
+    @harmless
+    def _count_log(self, container_id: str) -> None:
+        assert self._metrics is not None
+        self._metrics.agent.logged(self._logs.grown(container_id, self._log(container_id)))
+
+    def _log(self, container_id: str) -> str:
+        return str(self._host.root.bundle(container_id) / FILE_NAME)
+
+    @harmless
+    def refresh(self) -> None:
+        """A scrape is to show what only asking tells."""
+        assert self._metrics is not None
+        agent, shown = self._metrics.agent, set()
+        agent.image_store(self.image_bytes())
+        for network, used, free in self.pools():
+            agent.ip_pool(network, used=used, free=free)
+            shown.add(network)
+        for network in self._pools_shown - shown:
+            agent.network_removed(network)
+        self._pools_shown = frozenset(shown)

@@ -1,0 +1,103 @@
+"""Namespaces that a container is given at its start instead of having its own made.
+
+They come with the `start` request, a descriptor each; the names say which is which. A pid
+namespace is entered by being born in it, so that the shim has its own children born there for
+the moment of clone3; init joins the others itself (setns(2)).
+"""
+
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from supervisor.errors import InitError
+from supervisor.kernel import mounts, namespaces, paths
+from supervisor.spec.types import Spec
+from supervisor.wire.shim_protocol import Message
+
+STEP = "namespaces"
+
+
+def pair(spec: Spec, request: Message, fds: Sequence[int]) -> dict[str, int]:
+    """Kind → descriptor, exactly for the kinds that the spec expects; else InitError.
+
+    The descriptors stay the caller's.
+    """
+    names = [str(name) for name in request.get("namespaces", ())]
+    if len(names) != len(fds):
+        raise _refused(f"{len(names)} names came with {len(fds)} descriptors")
+    if len(set(names)) != len(names):
+        raise _refused(f"a name twice: {', '.join(names)}")
+    if set(names) != spec.given:
+        raise _refused(f"the start gives {_listed(names)}, {_listed(spec.given)} was expected")
+    return dict(zip(names, fds, strict=True))
+
+
+def refuse_early(spec: Spec) -> None:
+    """InitError where init is to be cloned before anything could be given to it."""
+    if spec.given or spec.wire_network:
+        raise _refused(
+            f"{_listed(spec.given or ('network',))} can be given only with the start: the shim "
+            "has to be spawned with hold"
+        )
+
+
+@contextmanager
+def children_in(fd: int | None) -> Iterator[None]:
+    """Children cloned in the block are born in that pid namespace; None changes nothing.
+
+    Undone afterwards: what execs fork is to have pids of the shim's own namespace.
+    """
+    if fd is None:
+        yield
+        return
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        namespaces.setns(fd, namespaces.CLONE_NEWPID)
+        try:
+            yield
+        except OSError as error:
+            if error.errno == errno.ENOMEM:  # pid_namespaces(7): its PID 1 has ended
+                raise _refused("the pid namespace to join has ended with its container") from None
+            raise
+        finally:
+            namespaces.setns(own, namespaces.CLONE_NEWPID)
+    finally:
+        os.close(own)
+
+
+def join(given: Mapping[str, int]) -> None:
+    """Enter what was given, in init; pid was entered by birth, mount is only looked into."""
+    for kind, fd in given.items():
+        if kind not in ("pid", "mount"):
+            namespaces.setns(fd, namespaces.NAMESPACE_FLAGS[kind])
+
+
+def clone_mounts(fd: int, destinations: Sequence[str]) -> dict[str, int]:
+    """Detached copies of what is mounted at places of the mount namespace `fd`.
+
+    Only from inside can a mount be copied (open_tree(2)): the caller goes there and comes back,
+    and stands in its own root afterwards. Names are resolved in that namespace's root.
+    """
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    copies = {}
+    try:
+        namespaces.setns(fd, namespaces.CLONE_NEWNS)
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for destination in destinations:
+            place = paths.open_in_root(root, destination, os.O_PATH)
+            copies[destination] = mounts.open_tree(place, "", mounts.OPEN_TREE_CLONE)
+            os.close(place)
+        os.close(root)
+        namespaces.setns(own, namespaces.CLONE_NEWNS)
+    finally:
+        os.close(own)
+    return copies
+
+
+def _listed(kinds: Sequence[str] | frozenset[str]) -> str:
+    return f"the namespaces {', '.join(sorted(kinds))}" if kinds else "no namespace"
+
+
+def _refused(why: str) -> InitError:
+    return InitError(step=STEP, path="", errno=errno.EINVAL, message=f"{STEP}: {why}")

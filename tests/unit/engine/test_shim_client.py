@@ -1,0 +1,129 @@
+"""The supervisor's end of a shim connection: descriptors that come with events."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from supervisor.engine.shim_client import ShimClient, ShimGone
+from supervisor.wire import shim_protocol
+from supervisor.wire.shim_protocol import Message
+
+
+class FakeShim:
+    """The other end."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def tell(self, message: Message, fds: Sequence[int] = ()) -> None:
+        socket.send_fds(self.connection, [shim_protocol.encode(message)], fds)
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[tuple[ShimClient, FakeShim]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    client = ShimClient(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.run)
+        with theirs:
+            yield client, FakeShim(theirs)
+            nursery.cancel_scope.cancel()
+
+
+def pipe_end() -> tuple[int, int]:
+    """(reader, writer): the reader is at its end once nobody has the writer."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    return reader, writer
+
+
+def is_open_somewhere(reader: int) -> bool:
+    try:
+        return bool(os.read(reader, 1))
+    except BlockingIOError:
+        return True
+
+
+async def test_the_network_is_the_takers() -> None:
+    reader, writer = pipe_end()
+    async with connected() as (client, shim):
+        shim.tell({"event": "network", "pid": 7}, (writer,))
+        os.close(writer)
+        assert await client.events.receive() == {"event": "network", "pid": 7}
+        fd = client.take_network()
+        assert not os.get_inheritable(fd)
+        with pytest.raises(ShimGone):
+            client.take_network()
+    assert is_open_somewhere(reader)
+    os.close(fd)
+    assert not is_open_somewhere(reader)
+    os.close(reader)
+
+
+async def test_one_that_nobody_takes_is_closed_with_the_connection() -> None:
+    reader, writer = pipe_end()
+    async with connected() as (client, shim):
+        shim.tell({"event": "network", "pid": 7}, (writer,))
+        os.close(writer)
+        await client.events.receive()
+        assert is_open_somewhere(reader)
+    with pytest.raises(ShimGone, match="before its container had a network"):
+        client.take_network()
+    assert not is_open_somewhere(reader)
+    os.close(reader)
+
+
+async def test_closing_ends_whoever_reads_and_writes() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    client = ShimClient(ours)
+
+    async def refused() -> None:
+        with pytest.raises(ShimGone):
+            await client.request("signal", signal=0, padding="x" * 60000)
+
+    with theirs, trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            for _ in range(16):
+                nursery.start_soon(refused)
+            await trio.testing.wait_all_tasks_blocked()
+            client.close()
+        assert [event async for event in client.events] == []
+
+
+@pytest.mark.parametrize(
+    "message", [{"event": "created", "pid": 7}, {"id": 99, "ok": {}}, {"event": "network"}]
+)
+async def test_others_are_closed_at_once(message: Message) -> None:
+    reader, writer = pipe_end()
+    async with connected() as (client, shim):
+        shim.tell(message, (writer, writer))
+        os.close(writer)
+        shim.tell({"event": "last"})
+        while (await client.events.receive())["event"] != "last":
+            pass
+        if message.get("event") == "network":  # one of the two
+            os.close(client.take_network())
+        assert not is_open_somewhere(reader)
+    os.close(reader)
+
+
+async def test_descriptors_of_a_broken_message_are_closed() -> None:
+    reader, writer = pipe_end()
+    async with connected() as (client, shim):
+        socket.send_fds(shim.connection, [b"nonsense"], [writer])
+        os.close(writer)
+        with pytest.raises(trio.EndOfChannel):
+            await client.events.receive()
+        assert client.gone
+        assert not is_open_somewhere(reader)
+    os.close(reader)
