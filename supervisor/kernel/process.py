@@ -7,6 +7,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import ctypes
 import errno
+import functools
 import os
 from ctypes import c_char_p, c_int, c_size_t, c_uint, c_ulong, c_void_p
 
@@ -169,9 +170,15 @@ def set_command_line(text: str) -> None:
     made by fork show it too. Without it a container's PID 1 that is Orlop's own would show
     paths of the host.
     """
+    start, end = command_line_place()
+    if 0 < start < end:
+        # As long as the place, so that nothing of the old text is left.
+        ctypes.memmove(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start)
+
+
+@functools.cache
+def command_line_place() -> tuple[int, int]:
+    """Where the command line begins and ends in memory; forks have it in the same place."""
     with open("/proc/self/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    if 0 < start < end:
-        ctypes.memset(start, 0, end - start)
-        ctypes.memmove(start, text.encode()[: end - start - 1], min(len(text), end - start - 1))
+    return int(fields[45]), int(fields[46])

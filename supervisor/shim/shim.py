@@ -608,8 +608,11 @@ OPERATIONS = {
 
 def read_spec() -> Spec:
     """The bundle's config.json (the current folder is the bundle)."""
-    with open(CONFIG_NAME, "rb") as file:
-        return from_json(Spec, json.loads(file.read()))
+    fd = os.open(CONFIG_NAME, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return from_json(Spec, json.loads(os.read(fd, os.fstat(fd).st_size)))
+    finally:
+        os.close(fd)
 
 
 def root_of(spec: Spec) -> int:

@@ -8,7 +8,6 @@ zygote forks the next. It keeps no record of shims: they outlive it.
 """
 
 import gc
-import json
 import os
 import select
 import signal
@@ -17,23 +16,8 @@ import struct
 
 from supervisor.errors import ProtocolError
 from supervisor.kernel import process
-from supervisor.shim import shim
-from supervisor.shim.exit_record import ExitRecord
+from supervisor.shim import rehearsal, shim
 from supervisor.shim.packets import receive
-from supervisor.spec import users
-from supervisor.spec.capabilities import DEFAULT, mask
-from supervisor.spec.codec import from_json, to_json
-from supervisor.spec.devices import DEFAULT_NODES
-from supervisor.spec.mounts import parse_options
-from supervisor.spec.types import (
-    SPEC_VERSION,
-    CgroupPaths,
-    Mount,
-    Namespace,
-    Overlay,
-    Process,
-    Spec,
-)
 from supervisor.wire import shim_protocol
 
 SHIM_OOM_SCORE_ADJ = -999
@@ -57,7 +41,7 @@ def main(control_fd: int) -> None:
         process.set_oom_score_adj(SHIM_OOM_SCORE_ADJ)
     except OSError:
         pass
-    rehearse()
+    rehearsal.rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -123,29 +107,6 @@ class Pool:
                 serve(spare, packet, fds)
         finally:
             os._exit(1)
-
-
-def rehearse() -> None:
-    """Run what every shim and init will run, so that its caches are filled before they fork.
-
-    Decoding plans of the spec's classes alone cost a fork that has to make them 4 ms.
-    """
-    spec = Spec(
-        version=SPEC_VERSION,
-        id="rehearsal",
-        process=Process(args=("true",), env=("PATH=/bin",), user="0:0"),
-        root=Overlay(lower=("/",)),
-        mounts=(Mount(destination="/dev", type="tmpfs", options=("nosuid", "mode=755")),),
-        namespaces=(Namespace(type="pid"),),
-        devices=DEFAULT_NODES,
-        cgroup=CgroupPaths(v1={"memory": "/"}),
-    )
-    decoded = from_json(Spec, json.loads(json.dumps(to_json(spec))))
-    parse_options(decoded.mounts[0].options)
-    users.lookup(decoded.process.user, (), b"root:x:0:0:root:/root:/bin/sh\n", b"root:x:0:\n")
-    mask(DEFAULT)
-    record = ExitRecord(id="rehearsal", run=1, code=0)
-    shim_protocol.decode(shim_protocol.encode({"event": "exited", "record": record.to_json()}))
 
 
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:

@@ -1,0 +1,413 @@
+"""A container's whole life, played in the zygote before it forks, with scenery for a kernel.
+
+The first runs of a piece of Python write: the interpreter counts and then specializes the
+code, instances' key tables and caches of methods and decoding plans grow. A fork that does
+it pays a page fault for each page so touched, and keeps the copy: twice the memory of a
+shim, a third of its time. So the zygote plays shim, init and exec session on real pipes,
+sockets and memory files, while every system call that would change anything is replaced by
+one that does not. What this does not reach is only slower and larger, never wrong.
+"""
+
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import resource
+import signal
+import socket
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import _signal  # type: ignore[import-not-found]
+from supervisor.kernel import (
+    _call,
+    capabilities,
+    mounts,
+    namespaces,
+    paths,
+    process,
+    seccomp,
+)
+from supervisor.shim import exec_stage, shim
+from supervisor.shim.loop import IN
+from supervisor.spec.capabilities import DEFAULT
+from supervisor.spec.codec import to_json
+from supervisor.spec.devices import DEFAULT_NODES
+from supervisor.spec.types import (
+    SPEC_VERSION,
+    Capabilities,
+    CgroupPaths,
+    Log,
+    Mount,
+    Namespace,
+    Overlay,
+    Process,
+    Rlimit,
+    Spec,
+    SystemCallFilter,
+)
+from supervisor.wire import shim_protocol
+
+ROUNDS = 12  # the interpreter specializes code in its ninth run (CPython 3.11)
+MOST_TURNS = 1000
+# No process ever has these: above PID_MAX_LIMIT (4,194,304).
+INIT, STAGE, SESSION = 5_000_001, 5_000_002, 5_000_003
+# What stays as it is while a play runs: it works on the play's own descriptors only.
+HARMLESS = {
+    "dup",
+    "fspath",
+    "fstat",
+    "getcwd",
+    "getpid",
+    "lseek",
+    "memfd_create",
+    "major",
+    "minor",
+    "makedev",
+    "pread",
+    "read",
+    "set_blocking",
+    "set_inheritable",
+    "strerror",
+    "waitstatus_to_exitcode",
+    "write",
+}
+NATIVE = (_call, capabilities, mounts, namespaces, paths, process, seccomp)
+FUNCTION = type(_call.libc.getpid).__mro__[1]  # ctypes' own base of function pointers
+FILES = {
+    "config.json": b"",
+    "oom_control": b"oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+    "in_bytes": b"1\n",
+    "memory.events": b"oom 0\noom_kill 0\n",
+    "memory.max": b"max\n",
+    "memory.current": b"1\n",
+    "memory.peak": b"1\n",
+    "/passwd": b"root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1:daemon:/:/bin/false\n",
+    "/group": b"root:x:0:\ndaemon:x:1:\n",
+}
+PROCESS = Process(
+    args=("true",),
+    env=("PATH=/bin", "HOSTNAME=rehearsal"),
+    user="0:0",
+    capabilities=Capabilities(bounding=DEFAULT, effective=DEFAULT, permitted=DEFAULT),
+    rlimits=(Rlimit(type="RLIMIT_NOFILE", soft=1024, hard=1024),),
+    seccomp=SystemCallFilter(program="00" * 8),
+)
+
+
+class Curtain(BaseException):
+    """A play ends where its process would."""
+
+
+def specification(unified: bool) -> Spec:
+    """A container as most are: docker's default mounts, masks and namespaces."""
+    v1 = {name: f"/sys/fs/cgroup/{name}/rehearsal" for name in ("cpu", "memory", "pids")}
+    return Spec(
+        version=SPEC_VERSION,
+        id="rehearsal",
+        process=PROCESS,
+        root=Overlay(lower=("/lower", "/below"), upper="/upper", work="/work"),
+        hostname="rehearsal",
+        mounts=(
+            Mount(destination="/proc", type="proc", options=("nosuid", "noexec", "nodev")),
+            Mount(destination="/dev", type="tmpfs", options=("nosuid", "mode=755", "size=64k")),
+            Mount(destination="/dev/pts", type="devpts", options=("nosuid", "newinstance")),
+            Mount(destination="/sys", type="sysfs", options=("nosuid", "ro")),
+            Mount(destination="/sys/fs/cgroup", type="cgroup", options=("nosuid", "ro")),
+            Mount(
+                destination="/etc/hosts",
+                type="bind",
+                source="/hosts",
+                options=("rbind", "rprivate", "ro"),
+            ),
+        ),
+        devices=DEFAULT_NODES,
+        namespaces=tuple(
+            Namespace(type=kind) for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup")
+        ),
+        sysctl={"net.ipv4.ping_group_range": "0 0"},
+        masked_paths=("/proc/kcore", "/proc/acpi", "/proc/keys"),
+        readonly_paths=("/proc/sys", "/proc/bus"),
+        cgroup=CgroupPaths(unified="/unified" if unified else "", v1={} if unified else v1),
+        log=Log(path="/log"),
+    )
+
+
+class Scenery:
+    """Replaces what acts upon the kernel, for as long as the block lasts."""
+
+    def __init__(self) -> None:
+        self.replaced: list[tuple[Any, str, Any]] = []
+        self.config = b""
+        self.in_child = False
+        self.pairs: list[socket.socket] = []
+        self.pipes: list[int] = []
+        self.kept: list[socket.socket] = []
+        self.ended: list[tuple[int, int]] = []
+
+    def __enter__(self) -> "Scenery":
+        # Asked of the kernel once, for all forks.
+        capabilities.last_capability()
+        process.command_line_place()
+        self.close = os.close
+        self.memfd_create = os.memfd_create
+        self.real_open = os.open
+        self.real_pair = socket.socketpair
+        self.real_pipe = os.pipe2
+        mine: dict[str, Callable[..., Any]] = {
+            "open": self.open_file,
+            "close": self.close_file,
+            "pipe2": self.pipe,
+            "fork": self.fork,
+            "waitpid": self.waitpid,
+            "_exit": self.exit,
+            "execve": self.exit,
+        }
+        for name, value in list(vars(os).items()):
+            if isinstance(value, types.BuiltinFunctionType) and name not in HARMLESS:
+                self.replace(os, name, mine.get(name, nothing))
+        opening = {"_openat2": self.openat2, "_fsmount": self.detached, "_clone3": self.clone}
+        opening |= dict.fromkeys(("_fsopen", "_open_tree", "_pidfd_open"), self.folder)
+        for module in NATIVE:
+            for name, value in list(vars(module).items()):
+                if isinstance(value, FUNCTION):
+                    self.replace(module, name, opening.get(name, zero))
+        self.replace(socket, "socketpair", self.socketpair)
+        self.replace(_signal, "signal", nothing)
+        self.replace(signal, "set_wakeup_fd", nothing)
+        self.replace(resource, "setrlimit", nothing)
+        self.replace(fcntl, "ioctl", lambda *_: bytes(40))
+        self.replace(shim, "leave_traceback", nothing)
+        self.replace(shim, "SOCKET_NAME", f"\0orlop-rehearsal-{os.getpid()}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for owner, name, value in reversed(self.replaced):
+            setattr(owner, name, value)
+
+    def replace(self, owner: Any, name: str, value: Any) -> None:
+        """Put `value` in the place of a function until the end of the block."""
+        self.replaced.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, value)
+
+    def file(self, path: str) -> int:
+        """A memory file with what a file of this name would hold."""
+        fd = self.memfd_create("rehearsal")
+        for end, content in FILES.items():
+            if path.endswith(end):
+                os.write(fd, self.config if end == "config.json" else content)
+                os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+
+    def folder(self, *_: object) -> int:
+        """Any folder."""
+        return self.real_open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def detached(self, *_: object) -> int:
+        """Another file than any folder: a target must not be the root."""
+        return self.file("")
+
+    def open_file(self, path: str, flags: int, *_: object, **__: object) -> int:
+        """In the place of os.open."""
+        return self.folder() if flags & os.O_DIRECTORY else self.file(path)
+
+    def close_file(self, fd: int) -> None:
+        """In the place of os.close: a play of two processes in one closes some twice."""
+        try:
+            self.close(fd)
+        except OSError:
+            pass
+
+    def openat2(self, _number: int, _folder: int, path: bytes, *_: object) -> int:
+        """In the place of openat2(2)."""
+        if path.endswith(b"null"):
+            return self.real_open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        if path.endswith((b"passwd", b"group", b"kcore", b"keys", b"hosts")):
+            return self.file(path.decode())
+        return self.folder()
+
+    def pipe(self, flags: int) -> tuple[int, int]:
+        """In the place of os.pipe2."""
+        self.pipes = list(self.real_pipe(flags))
+        return self.pipes[0], self.pipes[1]
+
+    def socketpair(self, *arguments: Any) -> tuple[socket.socket, socket.socket]:
+        """In the place of socket.socketpair: the next child speaks on the last pair."""
+        self.pairs = list(self.real_pair(*arguments))
+        return self.pairs[0], self.pairs[1]
+
+    def clone(self, _number: int, address: int, _size: int) -> int:
+        """In the place of clone3(2): init's last words come from here."""
+        if self.in_child:
+            return 0
+        arguments = namespaces._CloneArgs.from_address(address)
+        ctypes.c_int.from_address(arguments.pidfd).value = self.folder()
+        self.speak({"ready": True})
+        os.write(self.pipes[1], b"played\n")
+        return INIT
+
+    def fork(self) -> int:
+        """In the place of os.fork: an exec session's stage, and its process."""
+        self.speak({"pid": SESSION}, {"ready": True})
+        return STAGE
+
+    def speak(self, *messages: dict[str, object]) -> None:
+        """Say what the child would, on its end of the pair made last."""
+        end = self.pairs[1].dup()
+        for message in messages:
+            end.send(json.dumps(message).encode())
+        self.kept.append(end)
+
+    def waitpid(self, _pid: int, _flags: int) -> tuple[int, int]:
+        """In the place of os.waitpid."""
+        return self.ended.pop(0) if self.ended else (0, 0)
+
+    def exit(self, *_: object) -> None:
+        """In the place of what never returns."""
+        raise Curtain
+
+
+def nothing(*_: object, **__: object) -> None:
+    """In the place of a function that acts."""
+
+
+def zero(*_: object) -> int:
+    """In the place of a system call that succeeds."""
+    return 0
+
+
+def rehearse() -> None:
+    """Play each role ROUNDS times; leaves no descriptor and no object behind."""
+    before = set(os.listdir("/proc/self/fd"))
+    scenery = Scenery()
+    with scenery:
+        for number in range(ROUNDS):
+            for play in (play_shim, play_init, play_stage, play_session):
+                scenery.config = json.dumps(to_json(specification(number % 2 > 0))).encode()
+                try:
+                    play(scenery)
+                except Curtain:
+                    pass
+                scenery.kept.clear()
+        del scenery.pairs[:]
+        gc.collect()
+    for fd in set(os.listdir("/proc/self/fd")) - before:
+        try:
+            os.close(int(fd))
+        except OSError:
+            pass  # listdir's own
+
+
+def play_shim(scenery: Scenery) -> None:
+    """A shim's life: start, an attached client, an exec session, the end."""
+    scenery.in_child = False
+    ours, theirs = scenery.real_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    player = shim.prepare()
+    script = follow(scenery, player, ours)
+    turns = 0
+
+    def turn(_events: int) -> None:
+        nonlocal turns
+        turns += 1
+        if turns > MOST_TURNS:
+            raise Curtain
+        next(script)
+
+    always, end = scenery.real_pipe(os.O_CLOEXEC)
+    os.write(end, b"readable")
+    player.loop.add(always, IN, turn)
+    try:
+        shim.main(player, "/", theirs.detach(), hold=True)
+    finally:
+        script.close()
+        player.loop.epoll.close()
+        vars(player).clear()
+
+
+def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Iterator[None]:
+    """The supervisor's part, and that of the container's processes."""
+    near, far = scenery.real_pair()
+    request(ours, "attach", far, stdin=True, framed=True)
+    request(ours, "start")
+    while player.phase != "starting":
+        yield
+    scenery.kept.pop().close()  # execve
+    while player.phase != "running":
+        yield
+    request(ours, "state")
+    name = "rehearsal"
+    fd = scenery.file("")
+    os.write(fd, json.dumps(to_json(PROCESS)).encode())
+    socket.send_fds(ours, [message("exec", exec=name)], [fd])
+    while name not in player.execs or not player.execs[name].sent_go:
+        yield
+    scenery.kept.pop().close()
+    scenery.ended += [(STAGE, 0), (SESSION, 0)]
+    player.wakeup[1].send(b"\0")
+    while player.execs[name].code is None:
+        yield
+    request(ours, "signal", signal=9)
+    scenery.ended.append((INIT, 9))
+    player.wakeup[1].send(b"\0")
+    while player.phase != "exited":
+        yield
+    near.close()
+    request(ours, "acknowledge")
+    while True:
+        yield
+
+
+def message(operation: str, **fields: object) -> bytes:
+    """A request of the shim protocol."""
+    return shim_protocol.encode({"id": 1, "op": operation, **fields})
+
+
+def request(ours: socket.socket, operation: str, *sockets: socket.socket, **fields: object) -> None:
+    """Send one, and the descriptors with it."""
+    socket.send_fds(ours, [message(operation, **fields)], [s.fileno() for s in sockets])
+    for sent in sockets:
+        sent.close()
+
+
+def play_init(scenery: Scenery) -> None:
+    """From the start to execve, in the place of the shim that clones."""
+    scenery.in_child = True
+    ours, theirs = scenery.real_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    player = shim.prepare()
+    request(ours, "start")
+    try:
+        player.run(theirs, hold=True)
+    finally:
+        player.loop.epoll.close()
+        vars(player).clear()
+
+
+def play_stage(scenery: Scenery) -> None:
+    """An exec session's stage, that clones the process and goes."""
+    scenery.in_child = False
+    exec_stage.main(stage(scenery))
+
+
+def play_session(scenery: Scenery) -> None:
+    """An exec session's process, to its execve."""
+    scenery.in_child = True
+    exec_stage.main(stage(scenery))
+
+
+def stage(scenery: Scenery) -> exec_stage.ExecStage:
+    """What an exec session's stage works on."""
+    near, far = scenery.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near.send(b"go")
+    scenery.kept.append(near)
+    output = scenery.pipe(os.O_CLOEXEC)
+    return exec_stage.ExecStage(
+        process=PROCESS,
+        sync=far,
+        pidfd=scenery.folder(),
+        namespace_flags=namespaces.CLONE_NEWCGROUP,
+        cgroup_fd=scenery.folder(),
+        cgroup_tasks=(scenery.file(""),),
+        stdio=(-1, output[1], output[1]),
+    )
