@@ -15,7 +15,7 @@ from supervisor.errors import Unavailable
 from supervisor.wire import shim_protocol
 
 BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "import sys; sys.path[:0] = [sys.argv[1] + '/supervisor/shim/lean', sys.argv[1]]; "
     "from supervisor.shim import zygote; zygote.main(int(sys.argv[2]))"
 )
 

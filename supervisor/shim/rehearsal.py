@@ -176,6 +176,7 @@ class Scenery:
                     self.replace(module, name, opening.get(name, zero))
         self.replace(socket, "socketpair", self.socketpair)
         self.replace(_signal, "signal", nothing)
+        self.replace(signal, "signal", nothing)
         self.replace(signal, "set_wakeup_fd", nothing)
         self.replace(resource, "setrlimit", nothing)
         self.replace(fcntl, "ioctl", lambda *_: bytes(40))

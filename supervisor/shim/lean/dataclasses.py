@@ -1,0 +1,124 @@
+"""In the zygote: dataclasses with what their decorator is asked for here."""
+
+
+class _Missing:
+    pass
+
+
+MISSING = _Missing()
+
+
+class Field:
+    """`name`, `default`, `default_factory`."""
+
+    __slots__ = ("default", "default_factory", "name")
+
+    def __init__(self, default, default_factory):
+        self.name = ""
+        self.default = default
+        self.default_factory = default_factory
+
+
+def field(*, default=MISSING, default_factory=MISSING):
+    """A field with more to say than a default."""
+    return Field(default, default_factory)
+
+
+def fields(cls):
+    """The fields in order."""
+    return tuple(cls.__dataclass_fields__.values())
+
+
+def is_dataclass(value):
+    """Of a class or an instance."""
+    return hasattr(value, "__dataclass_fields__")
+
+
+def replace(value, **changes):
+    """A copy with changes."""
+    names = value.__dataclass_fields__
+    return type(value)(**{**{name: getattr(value, name) for name in names}, **changes})
+
+
+class FrozenInstanceError(AttributeError):
+    """An assignment to a frozen instance."""
+
+
+def dataclass(cls=None, **options):
+    """The decorator, with and without options."""
+    if cls is None:
+        return lambda decorated: _make(decorated, **options)
+    return _make(cls)
+
+
+def _make(cls, frozen=False, slots=False, kw_only=False):
+    known = {}
+    for name in cls.__dict__.get("__annotations__", {}):
+        default = cls.__dict__.get(name, MISSING)
+        known[name] = default if isinstance(default, Field) else Field(default, MISSING)
+        known[name].name = name
+    space = dict(cls.__dict__)
+    for name, one in known.items():
+        if slots or one.default is MISSING:
+            space.pop(name, None)
+    space["__dataclass_fields__"] = known
+    space["__match_args__"] = () if kw_only else tuple(known)
+    if slots:
+        space["__slots__"] = tuple(known)
+    for name in ("__dict__", "__weakref__"):
+        space.pop(name, None)
+    space["__init__"] = _initializer(cls, known, frozen, kw_only)
+    space["__eq__"] = _equal
+    space["__hash__"] = _hash if frozen else None
+    space["__repr__"] = _repr
+    if frozen:
+        space["__setattr__"] = space["__delattr__"] = _refuse
+    return type(cls)(cls.__name__, cls.__bases__, space)
+
+
+def _initializer(cls, known, frozen, kw_only):
+    names = {"_missing": MISSING, "_set": object.__setattr__}
+    parameters = ["self"] + ["*"] * (kw_only and bool(known))
+    lines = []
+    for name, one in known.items():
+        value = name
+        if one.default_factory is not MISSING:
+            names[f"_make_{name}"] = one.default_factory
+            parameters.append(f"{name}=_missing")
+            value = f"_make_{name}() if {name} is _missing else {name}"
+        elif one.default is not MISSING:
+            names[f"_default_{name}"] = one.default
+            parameters.append(f"{name}=_default_{name}")
+        else:
+            parameters.append(name)
+        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+    if hasattr(cls, "__post_init__"):
+        lines.append("self.__post_init__()")
+    body = "\n ".join(lines or ["pass"])
+    exec(f"def __init__({', '.join(parameters)}):\n {body}", names)
+    made = names["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
+    return made
+
+
+def _values(value):
+    return tuple([getattr(value, name) for name in value.__dataclass_fields__])
+
+
+def _equal(self, other):
+    if type(self) is not type(other):
+        return NotImplemented
+    return _values(self) == _values(other)
+
+
+def _hash(self):
+    return hash(_values(self))
+
+
+def _repr(self):
+    pairs = zip(self.__dataclass_fields__, _values(self))
+    return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
+
+
+def _refuse(self, name, *_):
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")

@@ -1,0 +1,3 @@
+"""In the zygote: the C module, whose constants are plain numbers."""
+
+from _signal import *  # noqa: F403
