@@ -16,7 +16,7 @@ import struct
 
 from supervisor.errors import ProtocolError
 from supervisor.kernel import process
-from supervisor.shim import rehearsal, shim
+from supervisor.shim import heap, rehearsal, shim
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 
@@ -42,10 +42,13 @@ def main(control_fd: int) -> None:
     except OSError:
         pass
     rehearsal.rehearse()
+    pool = Pool(control)
     gc.collect()
+    filling = heap.fill_gaps()
     gc.freeze()
     gc.disable()
-    Pool(control).run()
+    pool.run()
+    filling.clear()
 
 
 class Pool:
