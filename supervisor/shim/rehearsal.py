@@ -175,6 +175,7 @@ class Scenery:
                 if isinstance(value, FUNCTION):
                     self.replace(module, name, opening.get(name) or like(value))
         self.replace(socket, "socketpair", self.socketpair)
+        self.replace(ctypes, "memmove", nothing)  # of the command line
         self.replace(_signal, "signal", nothing)
         self.replace(signal, "signal", nothing)
         self.replace(signal, "set_wakeup_fd", nothing)

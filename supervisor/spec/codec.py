@@ -29,18 +29,23 @@ def camel(name: str) -> str:
 
 def to_json(value: Any) -> Any:
     """A JSON value (dict, list, str, int, float, bool, None) for `value`."""
-    if dataclasses.is_dataclass(value):
-        return {
-            key: to_json(item)
-            for name, key, _, default in _plan(type(value))
-            if (item := getattr(value, name)) != default
-        }
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, tuple | list):
-        return [to_json(item) for item in value]
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is tuple or kind is list:
+        return [item if type(item) in _PLAIN else to_json(item) for item in value]
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        return value.value
+    if dataclasses.is_dataclass(kind):
+        found = {}
+        for name, key, default in _plan(kind).encode:
+            item = getattr(value, name)
+            # Most are the very default, and comparing dataclasses is slow.
+            if item is not default and item != default:
+                found[key] = item if type(item) in _PLAIN else to_json(item)
+        return found
     return value
 
 
@@ -49,10 +54,15 @@ def from_json(cls: type[T], data: Any) -> T:
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__}: expected an object, got {type(data).__name__}")
     fields = {}
-    for name, key, decode, _ in _plan(cls):
-        if key in data:
+    known = _plan(cls).decode
+    for key, value in data.items():
+        if key in known:
+            name, kind, decode = known[key]
+            if type(value) is kind:
+                fields[name] = value
+                continue
             try:
-                fields[name] = decode(data[key])
+                fields[name] = decode(value)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"{cls.__name__}.{key}: {error}") from None
     try:
@@ -62,37 +72,61 @@ def from_json(cls: type[T], data: Any) -> T:
 
 
 _MISSING = object()
-Plan = list[tuple[str, str, Callable[[Any], Any], Any]]
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+Decoder = Callable[[Any], Any]
 
 
-def _make_plan(cls: Any) -> Plan:
-    hints = typing.get_type_hints(cls)
-    return [
-        (
-            field.name,
-            camel(field.name),
-            _decoder(hints[field.name]),
-            field.default
-            if field.default is not dataclasses.MISSING
-            else field.default_factory()
-            if field.default_factory is not dataclasses.MISSING
-            else _MISSING,
-        )
-        for field in dataclasses.fields(cls)
-    ]
+class _Plan:
+    """What is known of a class: for encoding each field's name, key and default; for decoding
+    by key its name, the type whose values need no decoding (or None), and the decoder."""
+
+    __slots__ = ("decode", "encode")
+
+    def __init__(self, cls: Any) -> None:
+        hints = typing.get_type_hints(cls)
+        self.encode: list[tuple[str, str, Any]] = []
+        self.decode: dict[str, tuple[str, Any, Decoder]] = {}
+        for field in dataclasses.fields(cls):
+            key, hint = camel(field.name), hints[field.name]
+            self.encode.append((field.name, key, _default(field)))
+            self.decode[key] = (field.name, _as_it_is(hint), _decoder(hint))
 
 
-_plan: Callable[[Any], Plan] = cache(_make_plan)
+def _default(field: Any) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return _MISSING
 
 
-def _decoder(hint: Any) -> Callable[[Any], Any]:
+def _as_it_is(hint: Any) -> Any:
+    """str of `str` and of `str | None`: the type whose values are taken unchanged."""
+    inner = _not_none(hint) if _is_union(hint) else hint
+    return inner if isinstance(inner, type) and inner in _PLAIN else None
+
+
+_plan: Callable[[Any], _Plan] = cache(_Plan)
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _not_none(hint: Any) -> Any:
+    return next(a for a in typing.get_args(hint) if a is not type(None))
+
+
+def _decoder(hint: Any) -> Decoder:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        inner = _decoder(next(a for a in args if a is not type(None)))
+    if _is_union(hint):
+        inner = _decoder(_not_none(hint))
         return lambda value: None if value is None else inner(value)
     if origin is tuple:
-        item = _decoder(args[0])
-        return lambda value: tuple([item(v) for v in _expect(list, value)])
+        plain, item = _as_it_is(args[0]), _decoder(args[0])
+        return lambda value: tuple(
+            [v if type(v) is plain else item(v) for v in _expect(list, value)]
+        )
     if origin is dict:
         item = _decoder(args[1])
         return lambda value: {str(k): item(v) for k, v in _expect(dict, value).items()}

@@ -1,4 +1,7 @@
-"""In the zygote: dataclasses with what their decorator is asked for here."""
+"""In the zygote: dataclasses with what their decorator is asked for here.
+
+A frozen one is hashable, but not guarded: the type checker has seen that nothing assigns to it.
+"""
 
 
 class _Missing:
@@ -40,10 +43,6 @@ def replace(value, **changes):
     return type(value)(**{**{name: getattr(value, name) for name in names}, **changes})
 
 
-class FrozenInstanceError(AttributeError):
-    """An assignment to a frozen instance."""
-
-
 def dataclass(cls=None, **options):
     """The decorator, with and without options."""
     if cls is None:
@@ -67,17 +66,15 @@ def _make(cls, frozen=False, slots=False, kw_only=False):
         space["__slots__"] = tuple(known)
     for name in ("__dict__", "__weakref__"):
         space.pop(name, None)
-    space["__init__"] = _initializer(cls, known, frozen, kw_only)
+    space["__init__"] = _initializer(cls, known, kw_only)
     space["__eq__"] = _equal
     space["__hash__"] = _hash if frozen else None
     space["__repr__"] = _repr
-    if frozen:
-        space["__setattr__"] = space["__delattr__"] = _refuse
     return type(cls)(cls.__name__, cls.__bases__, space)
 
 
-def _initializer(cls, known, frozen, kw_only):
-    names = {"_missing": MISSING, "_set": object.__setattr__}
+def _initializer(cls, known, kw_only):
+    names = {"_missing": MISSING}
     parameters = ["self"] + ["*"] * (kw_only and bool(known))
     lines = []
     for name, one in known.items():
@@ -91,7 +88,7 @@ def _initializer(cls, known, frozen, kw_only):
             parameters.append(f"{name}=_default_{name}")
         else:
             parameters.append(name)
-        lines.append(f"_set(self, {name!r}, {value})" if frozen else f"self.{name} = {value}")
+        lines.append(f"self.{name} = {value}")
     if hasattr(cls, "__post_init__"):
         lines.append("self.__post_init__()")
     body = "\n ".join(lines or ["pass"])
@@ -118,7 +115,3 @@ def _hash(self):
 def _repr(self):
     pairs = zip(self.__dataclass_fields__, _values(self))
     return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"
-
-
-def _refuse(self, name, *_):
-    raise FrozenInstanceError(f"cannot assign to field {name!r}")
