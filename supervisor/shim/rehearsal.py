@@ -276,8 +276,8 @@ def nothing(*_: object, **__: object) -> None:
 
 
 def like(function: Any) -> Any:
-    """A function with the same arguments that returns 0 and does nothing, through ctypes too."""
-    return _call.prototype("sched_yield", *(function.argtypes or ()), restype=function.restype)
+    """A function with the same arguments that does nothing and returns 0 (to root), through ctypes as well."""
+    return _call.prototype("getuid", *(function.argtypes or ()), restype=function.restype)
 
 
 def rehearse() -> None:
