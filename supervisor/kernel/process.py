@@ -173,7 +173,9 @@ def set_command_line(text: str) -> None:
     start, end = command_line_place()
     if 0 < start < end:
         # As long as the place, so that nothing of the old text is left.
-        ctypes.memmove(start, text.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start)
+        ctypes.memmove(
+            start, text.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start
+        )
 
 
 @functools.cache

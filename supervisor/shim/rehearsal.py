@@ -8,6 +8,7 @@ sockets and memory files, while every system call that would change anything is 
 one that does not. What this does not reach is only slower and larger, never wrong.
 """
 
+import _signal  # type: ignore[import-not-found]
 import ctypes
 import fcntl
 import gc
@@ -17,10 +18,9 @@ import resource
 import signal
 import socket
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
-import _signal  # type: ignore[import-not-found]
 from supervisor.kernel import (
     _call,
     capabilities,
@@ -146,6 +146,7 @@ class Scenery:
         self.pipes: list[int] = []
         self.kept: list[socket.socket] = []
         self.ended: list[tuple[int, int]] = []
+        self.ends: list[tuple[object, ...]] = []
 
     def __enter__(self) -> "Scenery":
         # Asked of the kernel once, for all forks.
@@ -187,12 +188,14 @@ class Scenery:
 
     def __exit__(self, *_: object) -> None:
         for owner, name, value in reversed(self.replaced):
-            setattr(owner, name, value)
+            vars(owner)[name] = value
 
-    def replace(self, owner: Any, name: str, value: Any) -> None:
-        """Put `value` in the place of a function until the end of the block."""
-        self.replaced.append((owner, name, getattr(owner, name)))
-        setattr(owner, name, value)
+    def replace(self, owner: types.ModuleType, name: str, value: Any) -> None:
+        """Put `value` in the place of a module's function until the end of the block."""
+        # In its dictionary: setattr would ask the type for each name, and the cache of such
+        # answers, which this is to fill, has only so many places.
+        self.replaced.append((owner, name, vars(owner)[name]))
+        vars(owner)[name] = value
 
     def file(self, path: str) -> int:
         """A memory file with what a file of this name would hold."""
@@ -266,8 +269,9 @@ class Scenery:
         """In the place of os.waitpid."""
         return self.ended.pop(0) if self.ended else (0, 0)
 
-    def exit(self, *_: object) -> None:
-        """In the place of what never returns."""
+    def exit(self, *arguments: object) -> None:
+        """In the place of what never returns: os.execve and os._exit."""
+        self.ends.append(arguments)
         raise Curtain
 
 
@@ -276,30 +280,47 @@ def nothing(*_: object, **__: object) -> None:
 
 
 def like(function: Any) -> Any:
-    """A function with the same arguments that does nothing and returns 0 (to root), through ctypes as well."""
+    """A function with the same arguments that does nothing; called as the other, by ctypes."""
     return _call.prototype("getuid", *(function.argtypes or ()), restype=function.restype)
 
 
 def rehearse() -> None:
     """Play each role ROUNDS times; leaves no descriptor and no object behind."""
-    before = set(os.listdir("/proc/self/fd"))
+    before = descriptors()
     scenery = Scenery()
     with scenery:
         for number in range(ROUNDS):
-            for play in (play_shim, play_init, play_stage, play_session):
-                scenery.config = json.dumps(to_json(specification(number % 2 > 0))).encode()
-                try:
-                    play(scenery)
-                except Curtain:
-                    pass
-                scenery.kept.clear()
-        del scenery.pairs[:]
+            for play in PLAYS:
+                perform(scenery, play, specification(number % 2 > 0))
+        scenery.pairs.clear()
         gc.collect()
-    for fd in set(os.listdir("/proc/self/fd")) - before:
-        try:
-            os.close(int(fd))
-        except OSError:
-            pass  # listdir's own
+    for fd in descriptors() - before:
+        os.close(fd)
+
+
+def descriptors() -> set[int]:
+    """This process's, without the one that looks."""
+    return {int(name) for name in os.listdir("/proc/self/fd") if is_open(int(name))}
+
+
+def is_open(fd: int) -> bool:
+    """Whether there is such a descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def perform(scenery: Scenery, play: Callable[[Scenery], None], spec: Spec) -> None:
+    """Play one role to its end, of which `scenery.ends` tells."""
+    scenery.config = json.dumps(to_json(spec)).encode()
+    scenery.ends.clear()
+    try:
+        play(scenery)
+    except Curtain:
+        pass
+    scenery.kept.clear()
 
 
 def play_shim(scenery: Scenery) -> None:
@@ -328,7 +349,7 @@ def play_shim(scenery: Scenery) -> None:
         vars(player).clear()
 
 
-def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Iterator[None]:
+def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Generator[None, None, None]:
     """The supervisor's part, and that of the container's processes."""
     near, far = scenery.real_pair()
     request(ours, "attach", far, stdin=True, framed=True)
@@ -413,3 +434,6 @@ def stage(scenery: Scenery) -> exec_stage.ExecStage:
         cgroup_tasks=(scenery.file(""),),
         stdio=(-1, output[1], output[1]),
     )
+
+
+PLAYS = (play_shim, play_init, play_stage, play_session)

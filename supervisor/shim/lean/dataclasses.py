@@ -113,5 +113,5 @@ def _hash(self):
 
 
 def _repr(self):
-    pairs = zip(self.__dataclass_fields__, _values(self))
+    pairs = zip(self.__dataclass_fields__, _values(self), strict=True)
     return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in pairs)})"

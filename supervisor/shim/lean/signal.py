@@ -1,3 +1,3 @@
 """In the zygote: the C module, whose constants are plain numbers."""
 
-from _signal import *  # noqa: F403
+from _signal import *

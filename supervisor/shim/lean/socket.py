@@ -1,10 +1,9 @@
 """In the zygote: sockets of the C module, with the methods it leaves to Python."""
 
-import os
 from array import array
 
 import _socket
-from _socket import *  # noqa: F403
+from _socket import *
 
 
 class socket(_socket.socket):

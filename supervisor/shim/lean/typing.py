@@ -1,5 +1,6 @@
 """In the zygote: names for annotations, which nothing evaluates but the decoder of specs."""
 
+import sys
 from collections import namedtuple
 from types import GenericAlias, UnionType
 
@@ -59,8 +60,6 @@ NamedTuple.__mro_entries__ = _entries
 
 def get_type_hints(cls):
     """The annotations of a class as objects."""
-    import sys
-
     names = vars(sys.modules[cls.__module__])
     return {
         key: eval(hint, names) if isinstance(hint, str) else hint

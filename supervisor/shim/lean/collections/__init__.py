@@ -1,5 +1,6 @@
-"""In the zygote: named tuples, made without generated code."""
+"""In the zygote: named tuples, made without generated code, and queues."""
 
+from _collections import defaultdict, deque
 from operator import itemgetter
 
 
