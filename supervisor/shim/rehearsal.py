@@ -50,7 +50,7 @@ from supervisor.spec.types import (
 )
 from supervisor.wire import shim_protocol
 
-ROUNDS = 12  # the interpreter specializes code in its ninth run (CPython 3.11)
+ROUNDS = 10  # the interpreter specializes code in its ninth run (CPython 3.11)
 MOST_TURNS = 1000
 # No process ever has these: above PID_MAX_LIMIT (4,194,304).
 INIT, STAGE, SESSION = 5_000_001, 5_000_002, 5_000_003

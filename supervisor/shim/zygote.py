@@ -77,7 +77,8 @@ class Pool:
                 elif fd == self.control.fileno():
                     return
                 elif events:
-                    self._forget(next(p for p, f in self.spares.items() if f == fd))
+                    # None where it was taken and has died, both since the last look.
+                    self._forget(next((p for p, f in self.spares.items() if f == fd), 0))
 
     def _fill(self) -> None:
         while len(self.spares) < SPARES:
