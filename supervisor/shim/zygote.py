@@ -90,7 +90,10 @@ class Pool:
                 return
             if pid == 0:
                 self._serve()
-            pidfd = process.pidfd_open(pid)
+            try:
+                pidfd = process.pidfd_open(pid)
+            except OSError:
+                return  # it has ended already, and the kernel has reaped it
             self.spares[pid] = pidfd
             self.poll.register(pidfd, select.POLLIN)
 
