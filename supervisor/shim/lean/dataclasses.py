@@ -52,25 +52,36 @@ def dataclass(cls=None, **options):
 
 def _make(cls, frozen=False, slots=False, kw_only=False):
     known = {}
-    for name in cls.__dict__.get("__annotations__", {}):
-        default = cls.__dict__.get(name, MISSING)
-        known[name] = default if isinstance(default, Field) else Field(default, MISSING)
-        known[name].name = name
+    for base in cls.__mro__[:0:-1]:
+        known |= base.__dict__.get("__dataclass_fields__", {})
+    own = {
+        name: _field(name, cls.__dict__.get(name, MISSING))
+        for name, hint in cls.__dict__.get("__annotations__", {}).items()
+        if not str(hint).startswith("ClassVar")
+    }
+    known |= own
     space = dict(cls.__dict__)
-    for name, one in known.items():
-        if slots or one.default is MISSING:
-            space.pop(name, None)
+    for name in ("__dict__", "__weakref__", *(n for n in own if slots or _bare(own[n]))):
+        space.pop(name, None)
     space["__dataclass_fields__"] = known
     space["__match_args__"] = () if kw_only else tuple(known)
     if slots:
-        space["__slots__"] = tuple(known)
-    for name in ("__dict__", "__weakref__"):
-        space.pop(name, None)
+        space["__slots__"] = tuple(own)
     space["__init__"] = _initializer(cls, known, kw_only)
     space["__eq__"] = _equal
     space["__hash__"] = _hash if frozen else None
     space["__repr__"] = _repr
     return type(cls)(cls.__name__, cls.__bases__, space)
+
+
+def _field(name, default):
+    made = default if isinstance(default, Field) else Field(default, MISSING)
+    made.name = name
+    return made
+
+
+def _bare(one):
+    return one.default is MISSING
 
 
 def _initializer(cls, known, kw_only):

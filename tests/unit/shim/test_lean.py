@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -189,3 +191,40 @@ except ValueError:
 print(json.dumps(said))
 """
     assert lean(program) == [1, "end", "error", "end", "error", "end", "end", "through"]
+
+
+def test_dataclasses_are_alike() -> None:
+    program = """
+from __future__ import annotations
+import json
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import ClassVar
+@dataclass(frozen=True, slots=True)
+class Base:
+    kind: ClassVar[str] = "k"
+    a: int
+    b: tuple[int, ...] = (1,)
+@dataclass(frozen=True, slots=True)
+class Derived(Base):
+    c: dict[str, int] = field(default_factory=dict)
+@dataclass
+class Plain:
+    x: int
+    y: str = "y"
+    def __post_init__(self): self.x += 1
+one = Derived(1, c={"z": 1})
+try: Base()
+except TypeError as error: refused = str(error)
+print(json.dumps([
+    repr(one), repr(replace(one, a=2)), one == Derived(1, (1,), {"z": 1}), one == Base(1),
+    hash(Base(1)) == hash(Base(1)), [f.name for f in fields(Derived)], repr(Plain(1)),
+    Plain.__hash__ is None, is_dataclass(one), is_dataclass(3), hasattr(one, "__dict__"),
+    Derived(2).c, Base.kind, Plain.y, Derived.__match_args__, refused.partition(" ")[2],
+]))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    # "from __future__" has to be the first statement of a program.
+    there = lean(f"exec(compile({program!r}, 'p', 'exec', dont_inherit=True), vars())")
+    assert there == json.loads(said.stdout)

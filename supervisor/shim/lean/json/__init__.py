@@ -25,7 +25,7 @@ _SPACE = " \t\n\r"
 def loads(text):
     """The value of a document, str or bytes in UTF-8."""
     if not isinstance(text, str):
-        text = str(text, "utf-8-sig")
+        text = str(text, "utf-8-sig", "surrogatepass")
     start = len(text) - len(text.lstrip(_SPACE))
     try:
         value, end = _scan(text, start)
