@@ -36,6 +36,7 @@ from supervisor.spec.capabilities import DEFAULT
 from supervisor.spec.codec import to_json
 from supervisor.spec.devices import DEFAULT_NODES
 from supervisor.spec.types import (
+    JOINED,
     SPEC_VERSION,
     Capabilities,
     CgroupPaths,
@@ -102,7 +103,10 @@ class Curtain(BaseException):
 
 
 def specification(unified: bool) -> Spec:
-    """A container as most are: docker's default mounts, masks and namespaces."""
+    """A container as most are: docker's default mounts, masks and namespaces.
+
+    With `unified` it has a cgroup of version 2, and is given its network.
+    """
     v1 = {name: f"/sys/fs/cgroup/{name}/rehearsal" for name in ("cpu", "memory", "pids")}
     return Spec(
         version=SPEC_VERSION,
@@ -124,8 +128,9 @@ def specification(unified: bool) -> Spec:
             ),
         ),
         devices=DEFAULT_NODES,
-        namespaces=tuple(
-            Namespace(type=kind) for kind in ("pid", "mount", "network", "uts", "ipc", "cgroup")
+        namespaces=(
+            Namespace(type="network", path=JOINED if unified else ""),
+            *(Namespace(type=kind) for kind in ("pid", "mount", "uts", "ipc", "cgroup")),
         ),
         sysctl={"net.ipv4.ping_group_range": "0 0"},
         masked_paths=("/proc/kcore", "/proc/acpi", "/proc/keys"),
@@ -141,6 +146,7 @@ class Scenery:
     def __init__(self) -> None:
         self.replaced: list[tuple[Any, str, Any]] = []
         self.config = b""
+        self.given: frozenset[str] = frozenset()
         self.in_child = False
         self.pairs: list[socket.socket] = []
         self.pipes: list[int] = []
@@ -315,6 +321,7 @@ def is_open(fd: int) -> bool:
 def perform(scenery: Scenery, play: Callable[[Scenery], None], spec: Spec) -> None:
     """Play one role to its end, of which `scenery.ends` tells."""
     scenery.config = json.dumps(to_json(spec)).encode()
+    scenery.given = spec.given
     scenery.ends.clear()
     try:
         play(scenery)
@@ -353,7 +360,7 @@ def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Generato
     """The supervisor's part, and that of the container's processes."""
     near, far = scenery.real_pair()
     request(ours, "attach", far, stdin=True, framed=True)
-    request(ours, "start")
+    start(scenery, ours)
     while player.phase != "starting":
         yield
     scenery.kept.pop().close()  # execve
@@ -394,12 +401,21 @@ def request(ours: socket.socket, operation: str, *sockets: socket.socket, **fiel
         sent.close()
 
 
+def start(scenery: Scenery, ours: socket.socket) -> None:
+    """Ask for the start, with the namespaces that the container is given."""
+    kinds = sorted(scenery.given)
+    fds = [scenery.folder() for _ in kinds]
+    socket.send_fds(ours, [message("start", namespaces=kinds)], fds)
+    for fd in fds:
+        scenery.close_file(fd)
+
+
 def play_init(scenery: Scenery) -> None:
     """From the start to execve, in the place of the shim that clones."""
     scenery.in_child = True
     ours, theirs = scenery.real_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     player = shim.prepare()
-    request(ours, "start")
+    start(scenery, ours)
     try:
         player.run(theirs, hold=True)
     finally:
