@@ -32,7 +32,7 @@ def to_json(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if kind is tuple or kind is list:
+    if isinstance(value, _LISTS):
         return [item if type(item) in _PLAIN else to_json(item) for item in value]
     if isinstance(value, dict):
         return {key: to_json(item) for key, item in value.items()}
@@ -73,6 +73,7 @@ def from_json(cls: type[T], data: Any) -> T:
 
 _MISSING = object()
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_LISTS = (tuple, list)
 Decoder = Callable[[Any], Any]
 
 
