@@ -158,6 +158,14 @@ class Scenery:
         # Asked of the kernel once, for all forks.
         capabilities.last_capability()
         process.command_line_place()
+        try:
+            self._set_up()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _set_up(self) -> None:
         self.close = os.close
         self.memfd_create = os.memfd_create
         self.real_open = os.open
@@ -190,7 +198,6 @@ class Scenery:
         self.replace(fcntl, "ioctl", lambda *_: bytes(40))
         self.replace(shim, "leave_traceback", nothing)
         self.replace(shim, "SOCKET_NAME", f"\0orlop-rehearsal-{os.getpid()}")
-        return self
 
     def __exit__(self, *_: object) -> None:
         for owner, name, value in reversed(self.replaced):
