@@ -17,19 +17,12 @@ import os
 import resource
 import signal
 import socket
+import sys
 import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from supervisor.kernel import (
-    _call,
-    capabilities,
-    mounts,
-    namespaces,
-    paths,
-    process,
-    seccomp,
-)
+from supervisor.kernel import _call, capabilities, namespaces, process
 from supervisor.shim import exec_stage, shim
 from supervisor.shim.loop import IN
 from supervisor.spec.capabilities import DEFAULT
@@ -75,7 +68,6 @@ HARMLESS = {
     "waitstatus_to_exitcode",
     "write",
 }
-NATIVE = (_call, capabilities, mounts, namespaces, paths, process, seccomp)
 FUNCTION = type(_call.libc.getpid).__mro__[1]  # ctypes' own base of function pointers
 FILES = {
     "config.json": b"",
@@ -185,7 +177,7 @@ class Scenery:
                 self.replace(os, name, mine.get(name, nothing))
         opening = {"_openat2": self.openat2, "_fsmount": self.detached, "_clone3": self.clone}
         opening |= dict.fromkeys(("_fsopen", "_open_tree", "_pidfd_open"), self.folder)
-        for module in NATIVE:
+        for module in [m for n, m in sys.modules.items() if n.startswith("supervisor.kernel.")]:
             for name, value in list(vars(module).items()):
                 if isinstance(value, FUNCTION):
                     self.replace(module, name, opening.get(name) or like(value))
