@@ -62,7 +62,7 @@ def _removed(watching: socket.socket) -> Iterator[str | None]:
 
 def _interface(message: Message) -> str | None:
     if message.kind == links.RTM_DELLINK:
-        return observed.read_link(message).name
+        return observed.read_link_name(message)
     if message.kind == links.RTM_DELADDR:
         address = observed.read_address(message)
         return _name(address.index) if address is not None else ""

@@ -28,6 +28,7 @@ from netplumb.plan.netlink import (
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWNEIGH = 28
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
@@ -43,6 +44,9 @@ _SKIP_STATISTICS = 8  # RTEXT_FILTER_SKIP_STATS
 IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD = 2
 
+NDA_DST, NDA_LLADDR = 1, 2
+_NUD_PERMANENT = 0x80
+
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN = 254
 _RTPROT_STATIC, _RTN_UNICAST = 4, 1
@@ -55,6 +59,7 @@ _LINK = struct.Struct("=BxHiII")  # struct ifinfomsg: family, type, index, flags
 _ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, length, flags, scope, index
 _ROUTE = struct.Struct("=BBBBBBBBI")  # struct rtmsg
 _RULE = struct.Struct("=BBBBBxxBI")  # struct fib_rule_hdr
+_NEIGHBOUR = struct.Struct("=BxxxIHBB")  # struct ndmsg: family, index, state, flags, type
 _CREATE = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL
 _UNIVERSE, _LINK_SCOPE = 0, 253
 
@@ -240,6 +245,18 @@ def default_route(gateway: Address, index: int) -> bytes:
         header,
         attribute(RTA_GATEWAY, gateway.packed),
         u32(RTA_OIF, index),
+    )
+
+
+@lru_cache(maxsize=256)
+def know_neighbour(address: Address, mac: bytes, index: int) -> bytes:
+    """The MAC address of a neighbour, for good: nobody asks for it, and nobody else can tell."""
+    return message(
+        RTM_NEWNEIGH,
+        NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE,
+        _NEIGHBOUR.pack(_family(address), index, _NUD_PERMANENT, 0, 0),
+        attribute(NDA_DST, address.packed),
+        attribute(NDA_LLADDR, mac),
     )
 
 

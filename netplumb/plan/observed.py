@@ -22,7 +22,7 @@ from ipaddress import (
 from netplumb.errors import Malformed
 from netplumb.plan import links
 from netplumb.plan.model import Address, Interface, Subnet
-from netplumb.plan.netlink import Message, attributes, read_text, read_u32
+from netplumb.plan.netlink import Message, attribute_list, attributes, read_text, read_u32
 
 _LINK = struct.Struct("=BxHiII")
 _ADDRESS = struct.Struct("=BBBBi")
@@ -110,6 +110,15 @@ def read_link(message: Message) -> Link:
         up=bool(flags & links.IFF_UP),
         isolated=port.get(links.IFLA_BRPORT_ISOLATED, b"\0") != b"\0",
     )
+
+
+def read_link_name(message: Message) -> str:
+    """The name alone: the kernel puts it first, so all else need not be read."""
+    _unpack(_LINK, message)
+    for kind, value in attribute_list(message.body[_LINK.size :]):
+        if kind == links.IFLA_IFNAME:
+            return read_text(value)
+    return ""
 
 
 def read_addresses(messages: Iterable[Message]) -> tuple[LinkAddress, ...]:

@@ -11,7 +11,7 @@ from ipaddress import IPv6Interface
 
 from netplumb.plan import links, qdisc
 from netplumb.plan.model import Endpoint, Network, mac_bytes
-from netplumb.plan.names import Identity, link_local
+from netplumb.plan.names import Identity, bridge_mac, link_local
 from netplumb.plan.operation import Operation
 
 LOOPBACK = 1  # the index of lo, in every namespace
@@ -71,6 +71,12 @@ def _interface(endpoint: Endpoint, network: Network, index: int) -> list[Operati
         for address in addresses
     ]
     steps.append(Operation(f"set {name} up", links.set_up(index)))
+    mac = mac_bytes(bridge_mac(network.id))
+    steps += [
+        # The kernel counts those that it learned, of all containers together, and only those.
+        Operation(f"know {gateway.ip}", links.know_neighbour(gateway.ip, mac, index))
+        for gateway in network.gateways
+    ]
     if endpoint.limits and endpoint.limits.up:
         rate = endpoint.limits.up
         steps.append(Operation(f"limit {name} to {rate} bit/s", qdisc.tbf(index, rate)))

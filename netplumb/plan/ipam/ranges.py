@@ -22,14 +22,13 @@ def first_free(bitmap: int, start: int, end: int) -> int | None:
 
 def ranges(bitmap: int) -> Iterator[tuple[int, int]]:
     """First and last number of each run."""
-    start = 0
-    while bitmap:
-        skip = (bitmap & -bitmap).bit_length() - 1
-        bitmap >>= skip
-        length = (~bitmap & (bitmap + 1)).bit_length() - 1
-        yield start + skip, start + skip + length - 1
-        bitmap >>= length
-        start += skip + length
+    digits = bin(bitmap)[:1:-1]  # searched by memchr(3); to shift an int copies all of it
+    start = digits.find("1")
+    while start >= 0:
+        end = digits.find("0", start)
+        end = len(digits) if end < 0 else end
+        yield start, end - 1
+        start = digits.find("1", end)
 
 
 def to_text(bitmap: int) -> str:

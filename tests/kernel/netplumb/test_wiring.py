@@ -207,6 +207,10 @@ async def test_a_pair(plumber: Plumber, container: Make, tmp_path: Path) -> None
     with own_sysfs(tmp_path) as sys:
         assert (sys / f"class/net/{end.port}/brport/hairpin_mode").read_text() == "1\n"
 
+    known = box.do(Path("/proc/thread-self/net/arp").read_text).splitlines()[1].split()
+    assert known[0] == "172.30.1.1"
+    assert known[2:4] == ["0x6", bridge_mac("net1")], "complete, and for good"
+
     inner = box.do(look)
     assert [(x.name, x.up) for x in inner.links] == [("lo", True), ("eth0", True)]
     eth0 = inner.links[1]

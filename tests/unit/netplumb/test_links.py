@@ -11,6 +11,7 @@ from pyroute2.netlink import nlmsg
 from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
@@ -125,6 +126,15 @@ def test_a_default_route(gateway: str, family: int) -> None:
     assert (message["proto"], message["type"], message["scope"]) == (4, 1, 0)
     assert message.get_attr("RTA_GATEWAY") == gateway
     assert message.get_attr("RTA_OIF") == 4
+
+
+@pytest.mark.parametrize("address, family", [("172.17.0.1", 2), ("fd00::1", 10)])
+def test_a_neighbour(address: str, family: int) -> None:
+    message = decoded(ndmsg, links.know_neighbour(ip_address(address), mac_bytes(MAC), 4))
+    assert message["header"]["type"] == links.RTM_NEWNEIGH
+    assert (message["family"], message["ifindex"], message["state"]) == (family, 4, 0x80)
+    assert message.get_attr("NDA_DST") == address
+    assert message.get_attr("NDA_LLADDR") == MAC
 
 
 @pytest.mark.parametrize("version, family", [(4, 2), (6, 10)])

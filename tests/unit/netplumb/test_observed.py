@@ -64,7 +64,9 @@ def test_a_port_of_a_bridge() -> None:
         ("IFLA_INFO_SLAVE_DATA", {"attrs": [("IFLA_BRPORT_ISOLATED", 1)]}),
     ]
     attrs = [("IFLA_IFNAME", "v"), ("IFLA_MASTER", 9), ("IFLA_LINKINFO", {"attrs": slave})]
-    link = observed.read_link(encoded(ifinfmsg, links.RTM_NEWLINK, attrs, index=1))
+    message = encoded(ifinfmsg, links.RTM_NEWLINK, attrs, index=1)
+    link = observed.read_link(message)
+    assert observed.read_link_name(message) == link.name == "v"
     assert (link.kind, link.master, link.isolated, link.up) == ("veth", 9, True, False)
 
 
@@ -156,3 +158,5 @@ def test_a_garbled_dump(data: st.DataObject) -> None:
         body[place] = data.draw(st.integers(0, 255))
     with suppress(Malformed):
         observed.read_link(Message(links.RTM_NEWLINK, 0, 0, 0, bytes(body)))
+    with suppress(Malformed):
+        observed.read_link_name(Message(links.RTM_NEWLINK, 0, 0, 0, bytes(body)))
