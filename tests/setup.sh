@@ -58,6 +58,26 @@ unpack_command() { # unpack_command COMMAND PACKAGE REASON
   rm -rf "$tmp"
 }
 
+# Debian 12's docker-compose is the one in Python; the plugin is in the releases after it, whose
+# package lists are kept apart from the host's.
+compose_plugin() {
+  [ -x .venv/bin/docker-compose-plugin ] && return
+  local tmp site suite=trixie; tmp=$(mktemp -d)
+  site=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -m1 '/debian/*$') ||
+    fail "no Debian archive among apt's sources to fetch docker's compose plugin from"
+  say "unpacking docker's compose plugin of Debian $suite into .venv/bin: the API tests drive it"
+  mkdir -p "$tmp/lists/partial" "$tmp/cache/archives/partial"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $site $suite main" >"$tmp/sources"
+  (cd "$tmp" && for word in update "download docker-compose"; do
+    apt -o Dir::Etc::SourceList="$tmp/sources" -o Dir::Etc::SourceParts=- \
+      -o Dir::State::Lists="$tmp/lists" -o Dir::Cache="$tmp/cache" \
+      -o Acquire::Languages=none -o APT::Sandbox::User=root $word
+  done)
+  dpkg-deb -x "$tmp"/*.deb "$tmp/root"
+  install_file "$tmp/root/usr/libexec/docker/cli-plugins/docker-compose" .venv/bin/docker-compose-plugin
+  rm -rf "$tmp"
+}
+
 need_library() { # need_library SONAME PACKAGE REASON
   [[ $(PATH=$PATH:/usr/sbin:/sbin ldconfig -p) == *"$1"* ]] || install_package "$2" "$3"
 }
@@ -111,8 +131,12 @@ case $target in
     need nsenter util-linux "daemons are started in network namespaces with it"
     need mkfs.ext4 e2fsprogs "the guest's disk is ext4"
     docker_client
+    compose_plugin
     registry_tools
     unpack_command umoci umoci "it reads the image archives that are saved"
+    for tool in prometheus promtool; do
+      unpack_command $tool prometheus "it scrapes a daemon, and its rules are tested"
+    done
     need openssl openssl "certificates for the tests' registry"
     need_library libseccomp.so.2 libseccomp2 "our filters are compared with its"
     [ "$(uname -m)" != x86_64 ] || .venv/bin/python tests/guest/kernel.py >/dev/null

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from metrics.model import Container, Sample
-from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Tasks
+from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Pressure, Tasks
 
 _NEVER = "0001-01-01T00:00:00Z"
 _UNLIMITED = (1 << 64) - 1
@@ -104,6 +104,8 @@ def docker_stats(
         "precpu_stats": _cpu(before),
         "memory_stats": _memory(figures.memory, container.limits.memory, machine_memory),
     }
+    if figures.pressure is not None:
+        answer["orlop_pressure"] = _pressure(figures.pressure)
     if figures.network:
         answer["networks"] = {name: _link(link) for name, link in figures.network.items()}
     return answer
@@ -186,6 +188,12 @@ def _entries(devices: Mapping[str, DeviceIo], read: int, write: int) -> list[dic
             entry = {"major": int(major), "minor": int(minor), "op": operation, "value": value}
             found.append(entry)
     return found
+
+
+def _pressure(pressure: Pressure) -> dict[str, int]:
+    """Nanoseconds that some or all of its tasks have waited; Docker's answer has none of it."""
+    found = pressure._asdict().items()
+    return {name: total * 1000 for name, total in found if total is not None}
 
 
 def _link(link: Link) -> dict[str, int]:

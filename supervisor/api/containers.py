@@ -19,7 +19,7 @@ from supervisor.oci.platform import architecture
 
 
 async def container_create(exchange: Exchange) -> Answer:
-    """POST /containers/create?name"""
+    """POST /containers/create?name,platform"""
     body = decode_create(exchange.expect_json())
     query = exchange.query
     _check_platform(query.get("platform", ""))
@@ -55,7 +55,7 @@ async def container_top(exchange: Exchange) -> Answer:
 
 
 async def container_start(exchange: Exchange) -> Answer:
-    """POST /containers/{id}/start"""
+    """POST /containers/{id}/start?checkpoint"""
     if exchange.body.strip() not in (b"", b"{}", b"null"):
         raise InvalidArgument(
             "starting container with non-empty request body was deprecated since API v1.22 "

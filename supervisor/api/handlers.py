@@ -96,6 +96,7 @@ HANDLERS: dict[str, Answerer] = {
     "NetworkConnect": networks.network_connect,
     "NetworkDisconnect": networks.network_disconnect,
     "NetworkPrune": networks.network_prune,
+    "OpenApiDocument": system.open_api_document,
     "Metrics": metering.metrics,
     "OrlopDoctor": system.orlop_doctor,
     "OrlopLayers": explain.orlop_layers,

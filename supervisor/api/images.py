@@ -76,7 +76,10 @@ async def image_tag(exchange: Exchange) -> Answer:
 
 
 async def image_create(exchange: Exchange) -> Answer | None:
-    """POST /images/create: pulls with fromImage, imports with fromSrc."""
+    """POST /images/create?fromImage,fromSrc,repo,tag,message,changes,platform
+
+    Pulls with fromImage, imports with fromSrc.
+    """
     if exchange.query.get("fromSrc"):
         return await image_import(exchange)
     async for _ in exchange.body_stream():  # of a pull there is none

@@ -61,6 +61,13 @@ async def system_events(exchange: Exchange) -> Answer | None:
     return None
 
 
+async def open_api_document(exchange: Exchange) -> Answer:
+    """GET /openapi.json"""
+    from supervisor.docker import openapi  # noqa: PLC0415 - few ask for it
+
+    return Answer(200, openapi.document(), ((b"Content-Type", JSON_TYPE),))
+
+
 async def orlop_doctor(exchange: Exchange) -> Answer:
     """GET /orlop/doctor"""
     return json_answer(

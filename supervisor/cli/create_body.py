@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisor.cli.failures import Misuse
+from supervisor.cli.health_flags import health_fields
 from supervisor.cli.network_flags import attachments, port_fields
 
 Json = dict[str, Any]
@@ -48,6 +49,7 @@ _HOST = {
     "init": "Init",
     "ipc": "IpcMode",
     "mount": "Mounts",
+    "on_unhealthy": "OrlopOnUnhealthy",
     "oom_kill_disable": "OomKillDisable",
     "oom_score_adj": "OomScoreAdj",
     "pid": "PidMode",
@@ -93,6 +95,7 @@ def create_body(options: Namespace, program: str, *, detached: bool = False) -> 
         "Labels": dict(options.label),
         "Image": "" if options.rootfs else options.operands[0],
         "Cmd": list(options.operands if options.rootfs else options.operands[1:]) or None,
+        **health_fields(options, program),
         **ports,
         "HostConfig": {"NetworkMode": networks[0][0], **_host_config(options), **published},
     }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from supervisor.cli import mount_values, network_values, values
 from supervisor.cli.flags import Parser, integer, natural
+from supervisor.cli.health_flags import declare_health
 from supervisor.cli.network_flags import declare_network
 from supervisor.spec.units import parse_cpus, parse_size
 
@@ -48,6 +49,7 @@ def declare_create(parser: Parser) -> None:
     _declare_process(parser)
     _declare_files(parser)
     _declare_isolation(parser)
+    declare_health(parser)
     declare_network(parser)
     _declare_devices(parser)
     flag = parser.flag

@@ -71,6 +71,7 @@ COMMANDS = {
     "volume": ("volumes", "Manage volumes: create, ls, inspect, rm, prune"),
     "wait": ("control", "Block until containers stop, then print their exit codes"),
     "whence": ("whence", "Tell which layer or mount a path comes from"),
+    "why": ("why", "Tell why a container ended, was started again, or is slow"),
 }
 """Command → the module of supervisor.cli.commands that has it, and its one line of help."""
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from supervisor.docker.create import CreateBody, Healthcheck, merge_env
+from supervisor.docker.create import CreateBody, merge_env
 from supervisor.docker.decode import convert, decode_object
+from supervisor.docker.health import Healthcheck
 from supervisor.docker.query import Query, boolean
 from supervisor.errors import InvalidArgument
 from supervisor.oci.config import ImageConfig

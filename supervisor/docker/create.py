@@ -21,6 +21,7 @@ from supervisor.docker.decode import (
     looks_set,
     with_exact_names,
 )
+from supervisor.docker.health import Healthcheck, check_healthcheck, merge_healthcheck
 from supervisor.docker.host_config import HostConfig
 from supervisor.docker.network_conflicts import check_conflicts
 from supervisor.errors import InvalidArgument
@@ -49,17 +50,8 @@ class ImageConfigLike(Protocol):
     def exposed_ports(self) -> Sequence[str]: ...
     @property
     def volumes(self) -> Sequence[str]: ...
-
-
-class Healthcheck(msgspec.Struct, rename="pascal", frozen=True, kw_only=True, omit_defaults=True):
-    """`Test` is ["NONE"], ["CMD", …] or ["CMD-SHELL", text]; times in nanoseconds."""
-
-    test: tuple[str, ...] = ()
-    interval: Int64 = 0
-    timeout: Int64 = 0
-    start_period: Int64 = 0
-    start_interval: Int64 = 0
-    retries: Int64 = 0
+    @property
+    def healthcheck(self) -> Mapping[str, Any] | None: ...
 
 
 class NetworkingConfig(msgspec.Struct, rename="pascal", frozen=True, kw_only=True):
@@ -118,6 +110,7 @@ def decode_create(raw: bytes) -> CreateBody:
         value["HostConfig"] = _host_config(host)
     body = convert(value, CreateBody)
     check_conflicts(body)
+    check_healthcheck(body.healthcheck)
     return body
 
 
@@ -136,7 +129,8 @@ def merge_image(body: CreateBody, image: ImageConfigLike | None) -> CreateBody:
     """`body` with what the image's config adds; `image` None for a plain folder.
 
     As moby's `mergeAndVerifyConfig`: an entrypoint of the request drops the image's command,
-    environment variables of the request win by name, labels by key. InvalidArgument
+    environment variables of the request win by name, labels by key, and a health check
+    takes from the image's what it leaves open. InvalidArgument
     "no command specified" where neither says what to run.
     """
     entrypoint, cmd = body.entrypoint, body.cmd
@@ -154,6 +148,7 @@ def merge_image(body: CreateBody, image: ImageConfigLike | None) -> CreateBody:
             "stop_signal": body.stop_signal or image.stop_signal,
             "exposed_ports": {p: {} for p in image.exposed_ports} | body.exposed_ports,
             "volumes": {path: {} for path in image.volumes} | body.volumes,
+            "healthcheck": merge_healthcheck(body.healthcheck, image.healthcheck),
         }
     if entrypoint is not None and (not entrypoint or entrypoint == ("",)):
         entrypoint = None

@@ -37,14 +37,23 @@ def decode_object(raw: bytes) -> dict[str, Any]:
 
 
 def without_nulls(value: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """`value` without the members that are null, at every level."""
-    if depth > MAX_DEPTH:
-        raise InvalidArgument("invalid JSON: nested too deeply")
+    """`value` without the members that are null, at every level, also of objects in lists."""
     return {
-        key: without_nulls(item, depth + 1) if type(item) is dict else item
+        key: _inner_without_nulls(item, depth + 1) if type(item) in (dict, list) else item
         for key, item in value.items()
         if item is not None
     }
+
+
+def _inner_without_nulls(value: Any, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise InvalidArgument("invalid JSON: nested too deeply")
+    if type(value) is list:
+        return [
+            _inner_without_nulls(item, depth + 1) if type(item) in (dict, list) else item
+            for item in value
+        ]
+    return without_nulls(value, depth)
 
 
 def convert(value: dict[str, Any], kind: type[T], where: str = "") -> T:

@@ -147,10 +147,11 @@ class ResourceFields(msgspec.Struct, rename="pascal", frozen=True, kw_only=True)
 
 
 class HostConfig(ResourceFields, rename="pascal", frozen=True, kw_only=True):
-    """Docker's HostConfig, and Orlop's two fields for running from a folder.
+    """Docker's HostConfig, and what only Orlop has.
 
     `orlop_rootfs` is an absolute folder used as the root filesystem instead of an image's
-    layers; `orlop_rootfs_writable` lets the container write into it.
+    layers; `orlop_rootfs_writable` lets the container write into it. `orlop_on_unhealthy` is
+    what is done when its health check fails: "" or none, restart, kill, stop.
     """
 
     binds: tuple[str, ...] = ()
@@ -195,3 +196,4 @@ class HostConfig(ResourceFields, rename="pascal", frozen=True, kw_only=True):
     init: bool | None = None
     orlop_rootfs: str = ""
     orlop_rootfs_writable: bool = False
+    orlop_on_unhealthy: str = ""

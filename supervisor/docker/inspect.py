@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from supervisor.docker.create import CreateBody, command
+from supervisor.docker.health import health_json, healthcheck_json
 from supervisor.docker.host_config import HostConfig
 from supervisor.docker.network_json import endpoint_json, endpoints_json
 from supervisor.docker.networks import EndpointView
 from supervisor.docker.ports import ports_json
 from supervisor.docker.times import rfc3339_nano
 from supervisor.docker.views import ContainerView, ExecView
+from supervisor.lifecycle.history import PastRun
 from supervisor.spec.mount_points import DRIVER, VOLUME, MountPoint
 from supervisor.spec.networks import BRIDGE, HOST
 from supervisor.spec.options import DEFAULT_SHM_SIZE
@@ -23,6 +25,7 @@ RUNTIME = "orlop"
 _HIDDEN_WHEN_UNSET = (
     "OrlopRootfs",
     "OrlopRootfsWritable",
+    "OrlopOnUnhealthy",
     "KernelMemory",
     "KernelMemoryTCP",
     "Annotations",
@@ -62,11 +65,12 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "Mounts": mounts_json(view.mounts),
         "Config": config_json(body, view.hostname),
         "NetworkSettings": _network_settings(view),
+        "OrlopHistory": [_past_run_json(past) for past in view.history],
     }
 
 
 def state_json(view: ContainerView) -> dict[str, Any]:
-    """The State object."""
+    """The State object; Health only where something is checked."""
     return {
         "Status": view.status,
         "Running": view.running,
@@ -79,6 +83,7 @@ def state_json(view: ContainerView) -> dict[str, Any]:
         "Error": view.error,
         "StartedAt": rfc3339_nano(view.started_ns),
         "FinishedAt": rfc3339_nano(view.finished_ns),
+        **({"Health": health_json(view.health)} if view.health else {}),
     }
 
 
@@ -103,6 +108,8 @@ def config_json(body: CreateBody, hostname: str) -> dict[str, Any]:
         "OnBuild": None,
         "Labels": body.labels,
     }
+    if body.healthcheck is not None:
+        config["Healthcheck"] = healthcheck_json(body.healthcheck)
     if body.exposed_ports:
         config["ExposedPorts"] = body.exposed_ports
     if body.stop_signal:
@@ -172,6 +179,27 @@ def _mount_json(point: MountPoint) -> dict[str, Any]:
         "Mode": point.mode,
         "RW": not point.read_only,
         "Propagation": point.propagation,
+    }
+
+
+def _past_run_json(past: PastRun) -> dict[str, Any]:
+    return {
+        "Run": past.run,
+        "Reason": past.reason,
+        "ExitCode": past.code,
+        "Signal": past.signal,
+        "OOMKilled": past.oom_killed,
+        "OOMKills": past.oom_kills,
+        "MemoryLimit": past.memory_limit,
+        "MemoryPeak": past.memory_peak,
+        "Killed": past.killed,
+        "StartedAt": rfc3339_nano(past.started_ns),
+        "FinishedAt": rfc3339_nano(past.finished_ns),
+        "Error": past.error,
+        "FollowedBy": past.follow,
+        "RestartDelay": past.delay,
+        "RestartPolicy": {"Name": past.policy.name, "MaximumRetryCount": past.policy.max},
+        "RestartCount": past.restarts,
     }
 
 

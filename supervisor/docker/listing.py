@@ -13,6 +13,7 @@ from supervisor.docker.ports import filter_ports, port_rows
 from supervisor.docker.views import ContainerView
 from supervisor.lifecycle import filters as lifecycle_filters
 from supervisor.lifecycle.filters import ContainerSummary
+from supervisor.lifecycle.health import NONE, STARTING
 from supervisor.spec.networks import HOST
 from supervisor.spec.units import human_duration
 
@@ -57,6 +58,7 @@ def filter_summary(view: ContainerView) -> ContainerSummary:
             text for e in view.endpoints for text in (e.network_name, e.network_id) if text
         )
         or frozenset({view.network_mode}),
+        health=view.health.status if view.health else NONE,
         published=filter_ports(view.body.host_config.port_bindings),
         exposed=filter_ports(view.body.exposed_ports),
     )
@@ -88,7 +90,7 @@ def status_text(view: ContainerView, now_ns: int) -> str:
     ended = human_duration(max(0, now_ns - view.finished_ns))
     match view.status:
         case "running":
-            return f"Up {up}"
+            return f"Up {up}{_health(view)}"
         case "paused":
             return f"Up {up} (Paused)"
         case "restarting":
@@ -100,6 +102,13 @@ def status_text(view: ContainerView, now_ns: int) -> str:
     if not view.finished_ns:
         return "Created"
     return f"Exited ({view.exit_code}) {ended} ago"
+
+
+def _health(view: ContainerView) -> str:
+    if view.health is None:
+        return ""
+    status = view.health.status
+    return f" (health: {status})" if status == STARTING else f" ({status})"
 
 
 def command_text(words: tuple[str, ...]) -> str:

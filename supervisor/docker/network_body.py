@@ -105,7 +105,7 @@ class BridgeOptions:
 
 def decode_network(raw: bytes) -> NetworkBody:
     """The request for a network; InvalidArgument, or what docker says without a swarm."""
-    body = convert(_without_null_items(decode_object(raw)), NetworkBody)
+    body = convert(decode_object(raw), NetworkBody)
     _check_name(body.name)
     if body.scope == "swarm" or body.ingress:
         raise Unavailable(_SWARM)
@@ -207,15 +207,3 @@ def _with_container(body: B) -> B:
     if not body.container:
         raise InvalidArgument("Container: no container name or ID supplied")
     return body
-
-
-def _without_null_items(value: dict[str, Any]) -> dict[str, Any]:
-    """IPAM's Config is a list, whose items' nulls are unset, too."""
-    ipam = value.get("IPAM")
-    if isinstance(ipam, dict) and isinstance(ipam.get("Config"), list):
-        items = [
-            {k: v for k, v in item.items() if v is not None} if isinstance(item, dict) else item
-            for item in ipam["Config"]
-        ]
-        return {**value, "IPAM": {**ipam, "Config": items}}
-    return value

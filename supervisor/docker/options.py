@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from supervisor.docker.create import CreateBody, command
 from supervisor.docker.endpoints import endpoints_of, is_bridged, network_mode
+from supervisor.docker.health import check_on_unhealthy
 from supervisor.docker.host_config import HostConfig, LogConfig, Ulimit
 from supervisor.docker.mounts import mount_points, tmpfs_mounts
 from supervisor.docker.ports import port_requests
@@ -48,6 +49,7 @@ def container_options(
     refuse_unsupported(body)
     _check_texts(body)
     _check_numbers(body.host_config)
+    check_on_unhealthy(body)
     host = body.host_config
     policy = policy_of(host)
     if host.auto_remove and policy.name != "no":

@@ -92,6 +92,7 @@ ROUTES: dict[str, str] = {
     "DELETE /networks/*": "NetworkDelete",
     "POST /networks/*/connect": "NetworkConnect",
     "POST /networks/*/disconnect": "NetworkDisconnect",
+    "GET /openapi.json": "OpenApiDocument",
     "GET /metrics": "Metrics",
     "GET /orlop/doctor": "OrlopDoctor",
     "GET /orlop/layers": "OrlopLayers",

@@ -64,8 +64,6 @@ def refuse_unsupported(body: CreateBody) -> None:
             shared = [CONTAINER_PREFIX + "NAME"] if name in _SHARED else []
             known = ", ".join([*sorted(words), *shared])
             raise InvalidArgument(f"{label} {value!r:.200} is not supported: give one of {known}")
-    if body.healthcheck is not None and body.healthcheck.test not in ((), ("NONE",)):
-        raise InvalidArgument("Healthcheck (--health-cmd) is not supported: run checks by exec")
 
 
 def refuse_resources(fields: ResourceFields) -> None:

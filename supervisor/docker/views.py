@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from supervisor.docker.create import CreateBody
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.networks import EndpointView
+from supervisor.lifecycle.health import Health
+from supervisor.lifecycle.history import PastRun
 from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.networks import PublishedPort
 
@@ -35,6 +37,8 @@ class ContainerView:
     endpoints   its networks; none where it shares another container's
     ports       published while it runs
     sandbox_id  of the network namespace of this run, "" unless it runs in one of its own
+    health      of its checks, None until one that has a check was started
+    history     its latest runs that are over, oldest first
     etc_folder  where /etc/hosts and its like are on the host, "" until they were made
     """
 
@@ -63,6 +67,8 @@ class ContainerView:
     ports: tuple[PublishedPort, ...] = ()
     sandbox_id: str = ""
     etc_folder: str = ""
+    health: Health | None = None
+    history: tuple[PastRun, ...] = ()
 
     @property
     def running(self) -> bool:

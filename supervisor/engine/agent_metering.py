@@ -18,7 +18,7 @@ from supervisor.errors import NotModified
 
 if TYPE_CHECKING:
     from metrics.serve import Metrics
-    from metrics.serve.agent import Operation, Outcome, ReapedKind, Stage
+    from metrics.serve.agent import HealthResult, Operation, Outcome, ReapedKind, Stage
     from supervisor.engine.host import Host
     from supervisor.engine.network_records import Network
 
@@ -171,6 +171,18 @@ class AgentMetering:
         """A process was reaped; containers' own are counted with their ends."""
         if self._metrics is not None:
             self._metrics.agent.reaped(kind)
+
+    @harmless
+    def probed(self, result: HealthResult) -> None:
+        """A health check was done."""
+        if self._metrics is not None:
+            self._metrics.agent.health_check(result)
+
+    @harmless
+    def health(self, container_id: str, status: str) -> None:
+        """What a container's health checks say of it now, in docker's words."""
+        if self._metrics is not None:
+            self._metrics.containers.health(container_id, status)
 
     @harmless
     def written(self, container_id: str, folder: str, size: int) -> None:

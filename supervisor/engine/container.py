@@ -15,12 +15,15 @@ from typing import Any
 
 import trio
 
+from supervisor.docker.health import check_of
 from supervisor.engine.host import Host
+from supervisor.engine.metering import exit_reason
 from supervisor.engine.record import Record
 from supervisor.engine.task import Task
 from supervisor.engine.tree_use import TreeUse
 from supervisor.errors import NotFound, OrlopError
 from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
 from supervisor.store.database import Ticket
 
@@ -45,12 +48,16 @@ class Container:
         self.nursery = nursery
         self.task: Task | None = None
         self.forgotten = trio.Event()
+        self.check = check_of(record.body)
+        self.given_up = 0  # the latest run that is ended because it is unhealthy
         self.tree = TreeUse(lambda: self.record.name)
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run
         self.last_exit = record.state.exit
-        # Why the last start failed, if by its networks or namespaces of others.
-        self.no_network: OrlopError | None = None
+        # Limit and peak of its memory at this run's latest OOM kill, bytes.
+        self.oom_memory = (0, 0)
+        # Why the last start failed before anything of it ran, if it is known better than "failed".
+        self.refusal: OrlopError | None = None
         self._saved: Ticket | None = None
         self._run_over = trio.Event()
         self._run_over.set()
@@ -108,7 +115,9 @@ class Container:
                 self.exits += 1
                 self.stops += state.phase is not Phase.RESTARTING
                 self.last_exit = state.exit
+                self._remember(before, state.exit)
             self.host.metering.stepped(self, fact, before)
+            self.host.run_seen(self)
             failure = await self._perform_all(effects)
             if answer is not None and failure is not None:
                 answer.refuse(OrlopError(f"{type(fact).__name__}: {failure}"))
@@ -118,6 +127,13 @@ class Container:
             if self.forgotten.is_set():
                 self._inbox.close()
                 return
+
+    def _remember(self, before: State, end: m.Exit) -> None:
+        reason = "health" if self.given_up == before.run else exit_reason(before, end)
+        past = past_run(before, self.state, reason, self.oom_memory)
+        self.oom_memory = (0, 0)
+        if past is not None:
+            self.record.remember(past)
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()

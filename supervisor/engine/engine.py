@@ -46,6 +46,7 @@ from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
 from supervisor.engine.explain import Explaining
+from supervisor.engine.health import HealthChecks
 from supervisor.engine.host import Host
 from supervisor.engine.image_service import ImageService
 from supervisor.engine.logs import read_log
@@ -90,6 +91,7 @@ class Engine:
         self.containers: dict[str, Container] = {}
         self.names: dict[str, str] = {}
         self.execs = ExecSessions(self)
+        self.health = HealthChecks(self)
         self.volumes = Volumes(host, self.containers.values)
         self.networks = Networks(host, engine_id, self.containers.values, self.find)
         self.network_runs = NetworkRuns(host, self.networks, self.containers.values)
@@ -108,6 +110,7 @@ class Engine:
         host.forget, host.find = self._forget, self.find
         host.exec_exited = self.execs.exited
         host.run_ended = self.execs.container_ended
+        host.run_seen = self.health.look
         runs = VolumeRuns(self.volumes)
         host.prepare_run, host.tell_volumes = runs.prepare, runs.tell
         host.let_go_volumes = self.volumes.let_go
@@ -293,8 +296,8 @@ class Engine:
         await container.until(lambda s: s.run != run or s.phase is not m.Phase.STARTING)
         state = container.state
         if state.run == run and state.error_code == "start_failed":
-            if container.no_network is not None:
-                raise container.no_network
+            if container.refusal is not None:
+                raise container.refusal
             raise InvalidArgument(f"failed to start container: {state.failure}")
 
     async def stop(self, ref: str, timeout: float | None, signal: str | None) -> None:

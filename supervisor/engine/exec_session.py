@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class ExecSession:
-    """One session. `exit_code` is None until it ended; `started` is set by the first start."""
+    """One session. `exit_code` is None until it ended; `started` is set by the first start.
+
+    `cgroup` is the group in the container's that it runs in, "" = the container's. One that is
+    not `kept` is of the engine's own: it is forgotten as soon as it has ended.
+    """
 
     id: str
     container: Container
@@ -40,6 +44,8 @@ class ExecSession:
     running: bool = False
     exit_code: int | None = None
     pid: int = 0
+    cgroup: str = ""
+    kept: bool = True
 
 
 class ExecSessions:
@@ -51,13 +57,19 @@ class ExecSessions:
 
     def create(self, container: Container, body: ExecBody) -> str:
         """Prepare a session; its id. Conflict unless the container runs."""
+        return self.open(container, body).id
+
+    def open(
+        self, container: Container, body: ExecBody, *, cgroup: str = "", kept: bool = True
+    ) -> ExecSession:
+        """As `create`, for who needs more than the id."""
         _check_running(container)
         users.parse_user(body.user)
         detach.parse_keys(body.detach_keys or DEFAULT_DETACH_KEYS)
-        session = ExecSession(secrets.token_hex(32), container, body)
+        session = ExecSession(secrets.token_hex(32), container, body, cgroup=cgroup, kept=kept)
         self._sessions[session.id] = session
         self._emit(session, "exec_create")
-        return session.id
+        return session
 
     async def start(
         self,
@@ -117,6 +129,7 @@ class ExecSessions:
                 framed=framed,
                 detach_keys=keys.hex(),
                 preface=preface.hex(),
+                **({"cgroup": session.cgroup} if session.cgroup else {}),
             )
         except InitError as error:
             session.running = False
@@ -198,12 +211,18 @@ class ExecSessions:
             session.running = False
             session.exit_code = code
             self._emit(session, "exec_die", {"exitCode": str(code)})
+            if not session.kept:
+                self.drop(session)
 
     def container_ended(self, container_id: str) -> None:
         """No session outlives its container's run."""
-        for session in self._sessions.values():
+        for session in list(self._sessions.values()):
             if session.container.id == container_id and session.running:
                 self.exited(session.id, 137)
+
+    def drop(self, session: ExecSession) -> None:
+        """Forget one session; it need not be there."""
+        self._sessions.pop(session.id, None)
 
     def of(self, container_id: str) -> tuple[str, ...]:
         """Ids of the sessions of a container that run."""

@@ -24,7 +24,7 @@ from supervisor.kernel.cgroups import Group, Hierarchy, Layout
 from supervisor.spec import cgroup as cgroup_values
 from supervisor.spec import devices
 from supervisor.spec.build import HostFacts, build_spec, device_rules, effective_hostname
-from supervisor.spec.namespaces import donors
+from supervisor.spec.networks import CONTAINER_PREFIX
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
@@ -70,6 +70,7 @@ class Host:
         self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
         self.run_ended: Callable[[str], None] = lambda _container: None
+        self.run_seen: Callable[[Container], None] = lambda _container: None
         self.prepare_run: Callable[[Container], None] = lambda _container: None
         self.tell_volumes: Callable[[Record, str], None] = lambda _record, _action: None
         self.let_go_volumes: Callable[[Record], Awaitable[None]] = _nothing
@@ -213,9 +214,11 @@ class Host:
 
     def _shared_name(self, options: ContainerOptions) -> str:
         """The name of whose network it shares, "" where it shares none."""
-        donor = donors(options).get("network")
+        if not options.network.startswith(CONTAINER_PREFIX):
+            return ""
         try:
-            return self.hostname(self.find(donor).record) if donor else ""
+            donor = options.network.removeprefix(CONTAINER_PREFIX)
+            return self.hostname(self.find(donor).record)
         except NotFound:
             return ""  # it cannot start either
 
@@ -248,6 +251,7 @@ class Host:
 
     def note_oom(self, container: Container, limit: int, peak: int) -> None:
         """Remember the figures for the oom event that follows."""
+        container.oom_memory = (limit, peak)
         self._ooms[container.id] = {"memoryLimit": str(limit), "memoryPeak": str(peak)}
 
     def emit(self, record: Record, action: str, attributes: dict[str, str]) -> None:

@@ -170,7 +170,8 @@ class Metering(AgentMetering):
             self._started(container, group.paths)
         elif isinstance(fact, m.Exited) and before.live:
             self._ended(container, before, fact.exit.code)
-            metrics.agent.exited(exit_reason(before, container.last_exit or fact.exit))
+            reason = exit_reason(before, container.last_exit or fact.exit)
+            metrics.agent.exited("health" if container.given_up == before.run else reason)
             metrics.agent.reaped("container")
         elif isinstance(fact, m.StartFailed) and before.live:
             self._ended(container, before, fact.code)

@@ -6,6 +6,7 @@ What a run of a container needs of them is made by `supervisor.engine.network_ru
 from __future__ import annotations
 
 import builtins
+import functools
 import hashlib
 import logging
 import secrets
@@ -109,7 +110,7 @@ class Networks(NetworkBook):
 
     def predefined_id(self, name: str) -> str:
         """The id of bridge, host or none: it depends on the data root alone."""
-        return hashlib.sha256(f"{self.engine_id}/network/{name}".encode()).hexdigest()
+        return _fixed_id(self.engine_id, name)
 
     def _pseudo(self) -> builtins.list[Network]:
         fixed = {name: self.predefined_id(name) for name in (spec.HOST, spec.NONE)}
@@ -266,3 +267,8 @@ class Networks(NetworkBook):
         """An event about a network: publish("connect", network, container=ID)."""
         common = {"name": network.name, "type": network.driver}
         self.host.bus.publish(KIND, action, network.id, {**common, **attributes})
+
+
+@functools.cache  # each list of containers asks once a container
+def _fixed_id(engine_id: str, name: str) -> str:
+    return hashlib.sha256(f"{engine_id}/network/{name}".encode()).hexdigest()

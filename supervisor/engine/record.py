@@ -11,6 +11,8 @@ import msgspec
 from supervisor.docker.create import CreateBody
 from supervisor.docker.mounts import mount_points
 from supervisor.errors import InvalidArgument, ProtocolError
+from supervisor.lifecycle.health import Health
+from supervisor.lifecycle.history import LENGTH, PastRun
 from supervisor.lifecycle.machine import State
 from supervisor.spec import etc_files
 from supervisor.spec.codec import from_json, to_json
@@ -34,6 +36,8 @@ class Record:
 
     `endpoints` are the networks that it is to be in, by id; `network` is what the current run
     has of them, None between runs. Its addresses are in use as long as it says so.
+    `health` is what its checks have said, None where nothing was ever checked.
+    `history` are its latest runs that are over, oldest first.
     """
 
     id: str
@@ -50,7 +54,10 @@ class Record:
     take_volumes: bool = False
     endpoints: tuple[EndpointOptions, ...] = ()
     network: NetworkRun | None = None
+    health: Health | None = None
+    history: tuple[PastRun, ...] = ()
     _fixed: bytes = b""
+    _past: bytes = b""
 
     @property
     def volumes(self) -> frozenset[str]:
@@ -78,14 +85,27 @@ class Record:
             self._fixed = self._encode_fixed()
         state = json.dumps(to_json(self.state), separators=(",", ":"))
         network = json.dumps(to_json(self.network), separators=(",", ":"))
-        return b'{"fixed":%b,"state":%b,"network":%b}' % (
+        health = ""
+        if self.health is not None:
+            health = ',"health":' + json.dumps(to_json(self.health), separators=(",", ":"))
+        if self.history and not self._past:
+            past = json.dumps(to_json(self.history), separators=(",", ":"))
+            self._past = b',"history":' + past.encode()
+        return b'{"fixed":%b,"state":%b,"network":%b%b%b}' % (
             self._fixed,
             state.encode(),
             network.encode(),
+            health.encode(),
+            self._past,
         )
 
+    def remember(self, run: PastRun) -> None:
+        """A run is over; of those before it the oldest is forgotten once there are LENGTH."""
+        self.history = (*self.history, run)[-LENGTH:]
+        self._past = b""
+
     def changed(self) -> None:
-        """Something besides `state` and `network` changed: encode it anew."""
+        """Something of what no run changes has changed: encode it anew."""
         self._fixed = b""
 
     def _encode_fixed(self) -> bytes:
@@ -133,6 +153,8 @@ def decode(document: bytes) -> Record:
             take_volumes=data.get("take_volumes", False),
             endpoints=tuple(from_json(EndpointOptions, one) for one in data.get("endpoints", ())),
             network=from_json(NetworkRun, network) if (network := whole.get("network")) else None,
+            health=from_json(Health, health) if (health := whole.get("health")) else None,
+            history=tuple(from_json(PastRun, one) for one in whole.get("history", ())),
         )
     except (ValueError, KeyError, TypeError, InvalidArgument) as error:
         raise ProtocolError(f"container record: {error!r}") from None

@@ -96,6 +96,7 @@ async def _adopt(
             if state["phase"] in ("starting", "running"):
                 await engine.network_runs.restoring.adopt(container, int(state["pid"]))
             await _catch_up(container, task, state)
+            engine.health.look(container)
         except OrlopError as error:
             log.warning("container %s: adopting: %s", container.id[:12], error)
         finally:
@@ -142,6 +143,7 @@ def _settle(engine: Engine, container: Container) -> None:
             container.post(m.StartFailed(run, LOST, 125, time.time_ns()))
         return
     if record.oom_kills > container.state.oom_kills:
+        engine.host.note_oom(container, record.memory_limit, record.memory_peak)
         container.post(m.OomKilled(run, record.oom_kills - container.state.oom_kills))
     if record.error is not None:
         code, message = start_error(InitError.from_json(record.error))

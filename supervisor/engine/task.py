@@ -61,7 +61,7 @@ class Task:
         self._nursery: trio.Nursery | None = None
         self._network = trio.Event()  # it is there, or will not be
         self._namespace = -1
-        self._no_network: OrlopError | None = None
+        self._refusal: OrlopError | None = None
         self._spawned = 0.0
         self.accepts = False  # the shim takes clients
 
@@ -87,7 +87,7 @@ class Task:
                 self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
             await self._end_network()
-            self._report_start_failure(self._no_network or known, str(error))
+            self._report_start_failure(self._refusal or known, str(error))
         else:
             if not self._over:
                 await self._lost()
@@ -208,8 +208,10 @@ class Task:
             os.write(fd, json.dumps(to_json(spec)).encode())
         finally:
             os.close(fd)
-        await self.container.saved()  # the record of the last run's end is not the only one
-        (bundle / exit_record.FILE_NAME).unlink(missing_ok=True)
+        last = bundle / exit_record.FILE_NAME
+        if last.exists():
+            await self.container.saved()  # the record of the last run's end is not the only one
+            last.unlink()
 
     async def _launch(self) -> None:
         """Hand over the clients that wait, then have the program run.
@@ -253,16 +255,19 @@ class Task:
         assert self.shim is not None
         await self._network.wait()
         shared: dict[str, int] = {}
-        if self._no_network is None:
+        if self._refusal is None:
             try:
+                # What runs is on disk as what runs, or the next supervisor would not look for it.
+                # Until here that may be on its way: a held shim leaves with its supervisor.
+                await self.container.saved()
                 shared = await join_fds(self.host.find, self.container)
             except OrlopError as error:
-                self._no_network = self.container.no_network = error
-        if self._no_network is not None:
-            self._report_start_failure(self._no_network, self._no_network.message)
+                self._refusal = self.container.refusal = error
+        if self._refusal is not None:
+            self._report_start_failure(self._refusal, self._refusal.message)
             self.kill()
             self.shim.close()  # a shim that nobody wants anything of leaves
-            raise self._no_network
+            raise self._refusal
         given = {"network": self._namespace} if self._namespace >= 0 else {}
         try:
             given |= shared
@@ -278,7 +283,7 @@ class Task:
     # --- the network --------------------------------------------------------------------
 
     def _plan_network(self) -> None:
-        self.container.no_network = None
+        self.container.refusal = None
         if self.host.network_runs is not None:
             try:
                 self.host.network_runs.plan(self.container)
@@ -288,8 +293,8 @@ class Task:
 
     def _refuse_network(self, error: OrlopError) -> None:
         """Remember why there is no network: whoever asked for the start is told that."""
-        self._no_network = type(error)(f"failed to set up container networking: {error.message}")
-        self.container.no_network = self._no_network
+        self._refusal = type(error)(f"failed to set up container networking: {error.message}")
+        self.container.refusal = self._refusal
 
     async def _make_network(self) -> None:
         """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
@@ -331,10 +336,10 @@ class Task:
         except OrlopError as error:
             self._refuse_network(error)
         with suppress(OrlopError):  # it may have ended meanwhile, which is told otherwise
-            if self._no_network is None:
+            if self._refusal is None:
                 await self.shim.request("wired")
             else:
-                await self.shim.request("wired", error=self._no_network.message)
+                await self.shim.request("wired", error=self._refusal.message)
 
     async def _end_network(self) -> None:
         if self.host.network_runs is not None:
@@ -385,7 +390,7 @@ class Task:
             error = InitError.from_json(record.error)
             # A shim that failed before it was asked to start has only that to answer.
             known = self._start_error if isinstance(self._start_error, InitError) else error
-            self._report_start_failure(self._no_network or known, error.message)
+            self._report_start_failure(self._refusal or known, error.message)
         else:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from supervisor.docker.views import ContainerView
 from supervisor.engine import network_views
 from supervisor.engine.logs import FILE_NAME
+from supervisor.lifecycle.health import at_rest
 from supervisor.lifecycle.state import docker_status
 
 if TYPE_CHECKING:
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 def container_view(engine: Engine, container: Container) -> ContainerView:
     """The view of `container` as it is now."""
     record, state = container.record, container.state
-    bundle = engine.host.bundle(container)
+    bundle = f"{engine.host.root.containers}/{record.id}"  # lists ask often: no path is made
     end = state.exit
     writable = record.rootfs_writable
+    health = record.health
     return ContainerView(
         id=record.id,
         name=record.name,
@@ -36,15 +37,17 @@ def container_view(engine: Engine, container: Container) -> ContainerView:
         restart_count=state.restart_count,
         body=record.body,
         hostname=engine.host.hostname(record),
-        log_path=os.fspath(bundle / FILE_NAME),
+        log_path=f"{bundle}/{FILE_NAME}",
         lower_dirs=record.lowers,
-        upper_dir="" if writable else os.fspath(bundle / "upper"),
-        work_dir="" if writable else os.fspath(bundle / "work"),
+        upper_dir="" if writable else f"{bundle}/upper",
+        work_dir="" if writable else f"{bundle}/work",
         exec_ids=engine.execs.of(record.id),
         mounts=record.mounts,
         network_mode=network_views.network_mode(record),
         endpoints=network_views.endpoint_views(engine.networks, record),
         ports=record.network.ports if record.network else (),
         sandbox_id=network_views.sandbox_id(record),
-        etc_folder=os.fspath(bundle) if state.run else "",
+        etc_folder=bundle if state.run else "",
+        history=record.history,
+        health=at_rest(health) if health is not None and not state.pid else health,
     )

@@ -42,7 +42,9 @@ class Credentials:
 NOBODY = Credentials()
 
 
-class _Body(msgspec.Struct):
+class AuthBody(msgspec.Struct):
+    """The body of POST /auth, and the JSON in X-Registry-Auth."""
+
     username: str | None = None
     password: str | None = None
     auth: str | None = None
@@ -71,7 +73,7 @@ def decode_header(value: str) -> Credentials:
 def decode_body(raw: bytes, what: str = "auth request") -> Credentials:
     """Of docker's JSON object AuthConfig; raises InvalidArgument, which never quotes it."""
     try:
-        body = msgspec.json.decode(raw, type=_Body | None)
+        body = msgspec.json.decode(raw, type=AuthBody | None)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidArgument(f"invalid {what}: not a JSON object of docker's form") from None
     if body is None:

@@ -529,7 +529,7 @@ class Shim:
         launcher = Launcher(
             pidfd=self.pidfd,
             namespace_flags=self._exec_flags(),
-            cgroup_path=self.spec.cgroup.unified,
+            cgroup_path=self._exec_cgroup(request),
             open_tasks=lambda: open_tasks(self.spec),
             owner=root_of(self.spec),
         )
@@ -541,6 +541,13 @@ class Shim:
             session.close()
             raise
         return None
+
+    def _exec_cgroup(self, request: Message) -> str:
+        """The container's v2 group, or the one in it that the request names."""
+        folder, name = self.spec.cgroup.unified, str(request.get("cgroup", ""))
+        if "/" in name or name == "..":
+            raise InvalidArgument(f"shim: {name!r} is no name of a group")
+        return f"{folder}/{name}" if folder and name else folder
 
     def _exec_flags(self) -> int:
         flags = namespaces.CLONE_NEWNS

@@ -90,6 +90,25 @@ def parse_duration(text: str) -> int:
     return sign * total
 
 
+def format_duration(nanoseconds: int) -> str:
+    """As Go prints a duration that is not negative: "500ms", "1.5s", "1m30s", "1h0m0s"."""
+    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
+        if 0 < nanoseconds < size * 1000:
+            return _quotient(nanoseconds, size) + unit
+    minutes, rest = divmod(nanoseconds, 60_000_000_000)
+    text = _quotient(rest, 1_000_000_000) + "s"
+    if minutes:
+        text = f"{minutes % 60}m{text}"
+    return f"{minutes // 60}h{text}" if minutes >= 60 else text
+
+
+def _quotient(number: int, size: int) -> str:
+    """number / size, exactly; `size` is a power of ten."""
+    whole, rest = divmod(number, size)
+    fraction = f"{rest:0{len(str(size)) - 1}d}".rstrip("0") if rest else ""
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
 def _scaled(decimal: str, scale: int) -> int | None:
     # decimal × scale as an exact integer, None where it is none.
     whole, _, fraction = decimal.partition(".")

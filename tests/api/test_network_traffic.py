@@ -282,28 +282,21 @@ def test_rules_come_back_when_somebody_flushes_them(net: NetworkBox) -> None:
         assert silent(net.space(other), net.address(box))
 
 
-def test_forwarding_is_switched_on_when_it_is_needed(
-    new_net: Callable[..., NetworkBox],
-) -> None:
-    net = new_net("--bridge", "none")
-    assert net.machine.forwarding() == ["0", "0"]
-    net.up("--network", net.network("--internal"))
-    assert net.machine.forwarding() == ["0", "0"]
-    net.up("--network", net.network())
-    assert net.machine.forwarding() == ["1", "0"]
-    net.up("--network", net.network("--ipv6", "--subnet", "fd77:3::/64"))
-    assert net.machine.forwarding() == ["1", "1"]
-    net.remove_all()
-
-
 def test_a_daemon_without_a_default_network(new_net: Callable[..., NetworkBox]) -> None:
+    """It makes nothing on the host, nor lets it forward, before a network needs it."""
     net = new_net("--bridge", "none")
     assert net.space(net.up()).links() == ["lo"]
     text = net.refused("run", "--rm", "--network", "bridge", IMAGE, "true")
     assert "network bridge not found" in text
-    assert net.host.links() == ["lo", "up0"], "nothing was made"
+    assert net.host.links() == ["lo", "up0"]
+    assert net.machine.forwarding() == ["0", "0"]
+    net.up("--network", net.network("--internal"))
+    assert net.machine.forwarding() == ["0", "0"]
     box = net.up("--network", net.network())
     assert net.space(box).links() == ["lo", "eth0"]
+    assert net.machine.forwarding() == ["1", "0"]
+    net.up("--network", net.network("--ipv6", "--subnet", "fd77:3::/64"))
+    assert net.machine.forwarding() == ["1", "1"]
     net.remove_all()
 
 

@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import fleet, images, latency, network, network_fleet, oom, residue, scrape
+from tests.bench import api, fleet, images, latency, network, network_fleet, oom, residue, scrape
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
 
@@ -37,6 +37,7 @@ PARTS: dict[str, Part] = {
     "images": images.images,
     "layers": images.layers,
     "scrape": scrape.scrape,
+    "api": api.api,
     "network": network.network,
     "netstart": network_fleet.starts,
     "netfleet": network_fleet.fleet,

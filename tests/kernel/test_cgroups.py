@@ -355,6 +355,38 @@ def test_kill_takes_all_and_populated_tells(group: Group) -> None:
     assert group.procs() == []
 
 
+def test_a_group_of_ours_is_killed_apart_and_frozen_with_it(group: Group) -> None:
+    child = group.make_child("apart-1")
+    assert [one.name for one in group.children("apart-")] == ["apart-1"]
+    assert group.children("other-") == []
+    with child_in(group, signal.pause) as outside, child_in(child, signal.pause) as inside:
+        assert sorted(group.procs()) == sorted([outside, inside])
+        assert child.procs() == [inside]
+        with pytest.raises(KernelError):
+            child.remove()
+        group.freeze()
+        assert wait_for(child.frozen)
+        child.kill()
+        assert exit_code(inside) == -signal.SIGKILL
+        group.thaw()
+        assert group.procs() == [outside]
+        os.kill(outside, signal.SIGTERM)
+        assert exit_code(outside) == -signal.SIGTERM
+    child.remove()
+    assert group.children("apart-") == []
+
+
+def test_what_is_left_in_a_group_of_ours_can_be_taken_over(group: Group) -> None:
+    child = group.make_child("apart-1")
+    with child_in(child, signal.pause) as pid:
+        group.take_over(child)
+        assert child.procs() == []
+        child.remove()
+        assert group.procs() == [pid]
+        os.kill(pid, signal.SIGTERM)
+        assert exit_code(pid) == -signal.SIGTERM
+
+
 def test_freeze_and_thaw(group: Group) -> None:
     watch = group.events_watch()
     with child_in(group, signal.pause) as pid, epoll_on(watch.fd, watch.events) as epoll:

@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -130,7 +130,7 @@ class Storm:
     # --- requests -------------------------------------------------------------------------
 
     @contextmanager
-    def _starting(self, container: str) -> Any:
+    def _starting(self, container: str) -> Iterator[None]:
         expected = {204, 400, 404, 409}  # 400: the shim was lost
         arguments = ("POST", f"/containers/{container}/start", None)
         thread = threading.Thread(target=self._ask, args=arguments, kwargs={"expected": expected})

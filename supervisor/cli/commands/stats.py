@@ -24,8 +24,13 @@ _HEADINGS = {
     "NetIO": "NET I/O",
     "BlockIO": "BLOCK I/O",
     "PIDs": "PIDS",
+    "Throttled": "THROTTLED",
+    "CPUWait": "CPU WAIT",
+    "MemWait": "MEM WAIT",
+    "IOWait": "I/O WAIT",
 }
 _COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
+_ALL_COLUMNS = (*_COLUMNS, "Throttled", "CPUWait", "MemWait", "IOWait")
 _SECONDS = 1.0
 _GONE = 404
 _CLEAR = "\x1b[H\x1b[2J"
@@ -37,6 +42,7 @@ def stats(words: Sequence[str], context: Context) -> int:
         "stats", "[CONTAINER...]", "Display what containers use, once a second", count=(0, None)
     )
     parser.switch("-a", "--all", help="Show all containers (default shows just running)")
+    parser.switch("--all-columns", help="Show throttling, and time spent waiting (PSI), too")
     parser.flag(
         "--format",
         default="table",
@@ -47,16 +53,17 @@ def stats(words: Sequence[str], context: Context) -> int:
     parser.switch("--no-trunc", help="Don't truncate output")
     options = parser.parse(words)
     client = context.client()
+    columns = _ALL_COLUMNS if options.all_columns else _COLUMNS
     if options.no_stream:
         rows = list(_rows(client, options.operands, options.all, whole=options.no_trunc))
-        show(rows, _HEADINGS, _COLUMNS, options.format)
+        show(rows, _HEADINGS, columns, options.format)
         return 0
     clear = _CLEAR if sys.stdout.isatty() else ""
     named = options.operands
     while True:
         rows = list(_rows(client, named, options.all, whole=options.no_trunc))
         sys.stdout.write(clear)
-        show(rows, _HEADINGS, _COLUMNS, options.format)
+        show(rows, _HEADINGS, columns, options.format)
         sys.stdout.flush()
         time.sleep(_SECONDS)
 
@@ -89,6 +96,10 @@ def _row(ref: str, figures: Mapping[str, Any], *, whole: bool) -> Row:
         "NetIO": f"{format_size(received, precision=3)} / {format_size(sent, precision=3)}",
         "BlockIO": f"{format_size(read, precision=3)} / {format_size(written, precision=3)}",
         "PIDs": str((figures.get("pids_stats") or {}).get("current", 0)),
+        "Throttled": f"{throttled_percent(figures):.2f}%",
+        "CPUWait": waited(figures, "cpu"),
+        "MemWait": waited(figures, "memory"),
+        "IOWait": waited(figures, "io"),
     }
 
 
@@ -100,6 +111,22 @@ def cpu_percent(figures: Mapping[str, Any]) -> float:
     if used <= 0 or passed <= 0:
         return 0.0
     return float(used / passed * now.get("online_cpus", 1) * 100)
+
+
+def throttled_percent(figures: Mapping[str, Any]) -> float:
+    """Of the CPU quota's periods between the two samples, those in which it was used up."""
+    now, before = (
+        figures[key].get("throttling_data") or {} for key in ("cpu_stats", "precpu_stats")
+    )
+    periods = now.get("periods", 0) - before.get("periods", 0)
+    times = now.get("throttled_periods", 0) - before.get("throttled_periods", 0)
+    return 100 * times / periods if periods > 0 else 0.0
+
+
+def waited(figures: Mapping[str, Any], resource: str) -> str:
+    """How long some of its processes have waited for a resource since its start, as "1.2s"."""
+    nanoseconds = (figures.get("orlop_pressure") or {}).get(f"{resource}_some")
+    return "--" if nanoseconds is None else f"{nanoseconds / 1e9:.1f}s"
 
 
 def memory(figures: Mapping[str, Any]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from supervisor.errors import KernelError
@@ -133,6 +134,34 @@ class Group:
     def fd(self) -> int:
         """An O_PATH fd of the v2 folder, the caller's: for CLONE_INTO_CGROUP and BPF."""
         return files.open_file(self._unified(), os.O_PATH | os.O_DIRECTORY)
+
+    # --- groups of ours in this one, in the v2 hierarchy alone -------------------------------
+
+    def make_child(self, name: str) -> Group:
+        """A new group below this one, for processes that are to be killed apart.
+
+        What this one is limited to holds for both: v1's controllers do not know the child.
+        """
+        child = self._child(name)
+        files.make_folder(child._unified())
+        return child
+
+    def children(self, prefix: str) -> list[Group]:
+        """The groups just below this one whose names begin with `prefix`."""
+        folder = self._unified()
+        return [self._child(n) for n in files.subfolders(folder, folder) if n.startswith(prefix)]
+
+    def take_over(self, child: Group) -> None:
+        """Move a child's processes here. KernelError (EBUSY) where groups below have limits."""
+        for pid in child.procs():
+            try:
+                files.write(f"{self._unified()}/cgroup.procs", str(pid))
+            except KernelError as error:
+                if error.errno != errno.ESRCH:  # it has ended meanwhile
+                    raise
+
+    def _child(self, name: str) -> Group:
+        return Group(name, replace(self.paths, unified=f"{self._unified()}/{name}", v1={}))
 
     def remove(self) -> None:
         """rmdir the group in every hierarchy, with the groups below it; missing is fine.

@@ -153,7 +153,7 @@ async def test_docker_run(api: Api) -> None:
         (("--network", "host", "--network-alias", "x", "tools", "echo"), 125, b"network-scoped"),
         (("--ip", "10.0.0.1", "tools", "echo"), 125, b"user specified IP address"),
         (("--mount", "src=.d,dst=/d", "tools", "echo"), 125, b"includes invalid characters"),
-        (("--health-cmd", "true", "tools", "echo"), 125, b"Healthcheck"),
+        (("--health-interval", "1us", "tools", "echo"), 125, b"Interval in Healthcheck cannot"),
         (("--gpus", "all", "tools", "echo"), 125, b"DeviceRequests (--gpus)"),
         (("--link", "a", "tools", "echo"), 125, b"Links (--link)"),
         (("--log-driver", "syslog", "tools", "echo"), 125, b"log driver 'syslog'"),

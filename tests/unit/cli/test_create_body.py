@@ -395,6 +395,14 @@ def test_a_volume_without_a_source_is_anonymous() -> None:
         (["--blkio-weight", "-5"], "must not be negative"),
         (["--rm", "--restart", "always"], "conflicting options"),
         (["--rootfs-rw"], "needs --rootfs"),
+        (["--health-interval", "5"], "invalid duration: '5'"),
+        (["--health-timeout", "-1s"], "--health-timeout cannot be negative"),
+        (["--health-start-interval", "-1s"], "--health-start-interval cannot be negative"),
+        (["--health-retries", "-1"], "--health-retries cannot be negative"),
+        (["--health-retries", "two"], "a whole number is expected"),
+        (["--no-healthcheck", "--health-cmd", "x"], "conflicts with --health-* options"),
+        (["--no-healthcheck", "--health-retries", "1"], "conflicts with --health-* options"),
+        (["--on-unhealthy", "reboot"], "none, restart, kill, stop is expected"),
     ],
 )
 def test_bad_values_are_refused_with_status_125(words: list[str], message: str) -> None:
@@ -433,3 +441,34 @@ def test_update_sends_what_was_given_only() -> None:
         "PidsLimit": 100,
         "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
     }
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        ([], None),
+        (["--health-cmd", ""], None),
+        (["--no-healthcheck"], {"Test": ["NONE"]}),
+        (["--health-cmd", "a b"], {"Test": ["CMD-SHELL", "a b"]}),
+        (["--health-interval", "1m30s"], {"Interval": 90_000_000_000}),
+        (
+            [
+                *("--health-cmd=x", "--health-timeout", "500ms", "--health-retries", "2"),
+                *("--health-start-period", "2s", "--health-start-interval=1.5s"),
+            ],
+            {
+                "Test": ["CMD-SHELL", "x"],
+                "Timeout": 500_000_000,
+                "Retries": 2,
+                "StartPeriod": 2_000_000_000,
+                "StartInterval": 1_500_000_000,
+            },
+        ),
+    ],
+)
+def test_health_checks(words: list[str], expected: dict[str, Any] | None) -> None:
+    assert body_of(*words, "img").get("Healthcheck") == expected
+
+
+def test_what_is_done_with_an_unhealthy_container() -> None:
+    assert host_of("--on-unhealthy", "restart")["OrlopOnUnhealthy"] == "restart"

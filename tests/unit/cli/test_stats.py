@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.cli.commands.stats import block_io, cpu_percent, memory
+from supervisor.cli.commands.stats import block_io, cpu_percent, memory, throttled_percent, waited
 
 
 def cpu(used: int, passed: int | None, cpus: int = 2) -> dict[str, Any]:
@@ -50,3 +50,19 @@ def test_block_io() -> None:
     ]
     assert block_io({"io_service_bytes_recursive": entries}) == (5, 2)
     assert block_io({"io_service_bytes_recursive": None}) == (0, 0)
+
+
+def test_throttling() -> None:
+    def counted(periods: int, throttled: int) -> dict[str, Any]:
+        return {"throttling_data": {"periods": periods, "throttled_periods": throttled}}
+
+    figures = {"cpu_stats": counted(30, 12), "precpu_stats": counted(10, 7)}
+    assert throttled_percent(figures) == 25.0
+    assert throttled_percent({"cpu_stats": counted(5, 5), "precpu_stats": counted(5, 5)}) == 0.0
+    assert throttled_percent({"cpu_stats": {}, "precpu_stats": {}}) == 0.0
+
+
+def test_waiting() -> None:
+    figures = {"orlop_pressure": {"cpu_some": 1_250_000_000, "memory_some": 0}}
+    assert [waited(figures, one) for one in ("cpu", "memory", "io")] == ["1.2s", "0.0s", "--"]
+    assert waited({}, "cpu") == "--"

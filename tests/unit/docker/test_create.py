@@ -61,6 +61,17 @@ def test_nulls_are_unset_at_every_level() -> None:
     assert body == CreateBody(image="x")
 
 
+def test_nulls_are_unset_in_lists_of_objects() -> None:
+    mount = {"Type": "tmpfs", "Target": "/ram", "Source": None, "TmpfsOptions": {"Mode": None}}
+    host = {"Mounts": [mount], "Ulimits": [{"Name": "nofile", "Soft": 5, "Hard": None}]}
+    body = decode_create(json.dumps({"Image": "x", "HostConfig": host}).encode())
+    assert body.host_config.mounts[0].source == ""
+    assert body.host_config.ulimits[0].hard == 0
+    deep = b'{"Image": "x", "Volumes": {"/a": ' + b"[" * 40 + b"]" * 40 + b"}}"
+    with pytest.raises(InvalidArgument, match="nested too deeply"):
+        decode_create(deep)
+
+
 def test_names_in_any_case_as_go_takes_them() -> None:
     body = decode_create(b'{"image":"x","hostconfig":{"memory":7340032},"ENV":["a=b"]}')
     assert (body.image, body.host_config.memory, body.env) == ("x", 7340032, ("a=b",))

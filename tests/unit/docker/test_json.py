@@ -16,6 +16,8 @@ from supervisor.docker.listing import command_text, select, status_text, summary
 from supervisor.docker.mounts import mount_points
 from supervisor.docker.views import ContainerView, Event, ExecView
 from supervisor.errors import InvalidArgument
+from supervisor.lifecycle.history import PastRun
+from supervisor.lifecycle.restart import RestartPolicy
 from supervisor.oci.config import ImageConfig
 from supervisor.spec.mount_points import MountPoint
 from supervisor.store.image import Image
@@ -27,7 +29,7 @@ INSPECT_KEYS = {
     "Id", "Created", "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath",
     "HostsPath", "LogPath", "Name", "RestartCount", "Driver", "Platform", "MountLabel",
     "ProcessLabel", "AppArmorProfile", "ExecIDs", "HostConfig", "GraphDriver", "Mounts",
-    "Config", "NetworkSettings",
+    "Config", "NetworkSettings", "OrlopHistory",
 }  # fmt: skip
 
 
@@ -43,6 +45,15 @@ def view(host: dict[str, Any] | None = None, **fields: Any) -> ContainerView:
         "mounts": mount_points(body),
     }
     return ContainerView(**(values | fields))
+
+
+def test_inspect_has_the_runs_that_are_over() -> None:
+    past = PastRun(2, "error", 3, started_ns=CREATED, policy=RestartPolicy("on-failure", 4))
+    (shown,) = container_json(view(history=(past,)))["OrlopHistory"]
+    assert (shown["Run"], shown["Reason"], shown["ExitCode"]) == (2, "error", 3)
+    assert shown["StartedAt"] == "2026-11-21T03:28:56.229694867Z"
+    assert shown["FinishedAt"] == "0001-01-01T00:00:00Z"
+    assert shown["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 4}
 
 
 def test_inspect_has_dockers_fields() -> None:

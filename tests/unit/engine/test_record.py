@@ -12,6 +12,8 @@ from supervisor.docker.create import to_json as body_to_json
 from supervisor.engine.record import Record, decode
 from supervisor.errors import ProtocolError
 from supervisor.lifecycle import machine as m
+from supervisor.lifecycle.health import Health, Result
+from supervisor.lifecycle.history import LENGTH, PastRun
 from supervisor.lifecycle.restart import restart_policy
 from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.networks import (
@@ -73,6 +75,15 @@ def test_networks_are_kept() -> None:
     assert decode(before.encode()).network is None
 
 
+def test_health_is_kept_where_there_is_any() -> None:
+    before = record()
+    assert decode(before.encode()).health is None
+    assert "health" not in json.loads(before.encode())
+    result = Result(start_ns=1, end_ns=2, exit_code=-1, output="späť\n")
+    before.health = Health(status="unhealthy", failing_streak=4, log=(result,))
+    assert decode(before.encode()).health == before.health
+
+
 def test_a_record_from_before_there_were_networks() -> None:
     whole = json.loads(record().encode())
     del whole["network"], whole["fixed"]["endpoints"]
@@ -108,3 +119,15 @@ def test_a_record_that_makes_no_sense() -> None:
 def test_stubs_are_mount_points_that_nobody_asked_for() -> None:
     own = record(mounts=POINTS)
     assert own.stubs == ("/dev", "/proc", "/sys", "/etc/hostname", "/etc/resolv.conf")
+
+
+def test_the_history_is_kept_and_bounded() -> None:
+    before = record()
+    after = decode(before.encode())
+    for run in range(1, LENGTH + 3):
+        before.remember(PastRun(run, "error", 3, policy=restart_policy("on-failure", 2)))
+        after = decode(before.encode())
+        assert after.history == before.history
+        assert after.history[-1].run == run
+    assert [one.run for one in after.history] == list(range(3, LENGTH + 3))
+    assert decode(after.encode()).history == after.history

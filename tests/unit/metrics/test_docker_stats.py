@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from metrics.model import Limits, Sample
-from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Tasks
+from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Pressure, Tasks
 from metrics.render.docker_stats import docker_stats
 from tests.unit.metrics import snapshots
 
@@ -143,6 +143,14 @@ def test_v1_has_operations_too() -> None:
 @pytest.mark.parametrize("limit, shown", [(0, MACHINE), (1 << 20, 1 << 20), (MACHINE + 1, MACHINE)])
 def test_the_limit_is_never_more_than_the_machine_has(limit: int, shown: int) -> None:
     assert stats(v2(), None, limits=Limits(memory=limit))["memory_stats"]["limit"] == shown
+
+
+def test_pressure_is_ours_to_tell() -> None:
+    figures = hybrid().figures
+    some = figures._replace(pressure=Pressure(cpu_some=7, io_full=0))
+    answer = docker_stats(CONTAINER, hybrid()._replace(figures=some), None, MACHINE)
+    assert answer["orlop_pressure"] == {"cpu_some": 7000, "io_full": 0}
+    assert "orlop_pressure" not in docker_stats(CONTAINER, hybrid(), None, MACHINE)
 
 
 def test_a_limit_of_tasks() -> None:

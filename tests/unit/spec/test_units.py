@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from supervisor.errors import InvalidArgument
 from supervisor.spec.units import (
+    format_duration,
     format_size,
     human_duration,
     parse_cpus,
@@ -129,6 +130,32 @@ def test_cpus_refused(text: str) -> None:
 )
 def test_durations(text: str, nanoseconds: int) -> None:
     assert parse_duration(text) == nanoseconds
+
+
+@pytest.mark.parametrize(
+    "nanoseconds, text",
+    [
+        (0, "0s"),
+        (1, "1ns"),
+        (1_500, "1.5µs"),
+        (1_000_000, "1ms"),
+        (400_000_001, "400.000001ms"),
+        (999_999_999, "999.999999ms"),
+        (SECOND, "1s"),
+        (SECOND + 1, "1.000000001s"),
+        (30 * SECOND, "30s"),
+        (90 * SECOND, "1m30s"),
+        (HOUR, "1h0m0s"),
+        (HOUR + MINUTE + SECOND + 500_000_000, "1h1m1.5s"),
+    ],
+)
+def test_durations_as_go_prints_them(nanoseconds: int, text: str) -> None:
+    assert format_duration(nanoseconds) == text
+
+
+@given(st.integers(0, (1 << 63) - 1))
+def test_durations_that_are_printed_are_read(nanoseconds: int) -> None:
+    assert parse_duration(format_duration(nanoseconds)) == nanoseconds
 
 
 @pytest.mark.parametrize(
