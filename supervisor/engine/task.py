@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from supervisor.engine.joins import join_fds
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
+from supervisor.engine.task_network import TaskNetwork
 from supervisor.errors import InitError, Internal, KernelError, OrlopError, ProtocolError
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
@@ -59,9 +59,7 @@ class Task:
         self.recorded = False  # the end of this run is on disk, whatever becomes of the database
         self._launched = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self._network = trio.Event()  # it is there, or will not be
-        self._namespace = -1
-        self._refusal: OrlopError | None = None
+        self._network = TaskNetwork(container)
         self._spawned = 0.0
         self.accepts = False  # the shim takes clients
 
@@ -71,7 +69,7 @@ class Task:
         """Start the run and see it to its end; never raises for a run that fails."""
         try:
             self.host.prepare_run(self.container)
-            self._plan_network()
+            self._network.plan()
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
@@ -86,13 +84,13 @@ class Task:
             if self.shim is not None:
                 self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
-            await self._end_network()
-            self._report_start_failure(self._refusal or known, str(error))
+            await self._network.end()
+            self._report_start_failure(self._network.refusal or known, str(error))
         else:
             if not self._over:
                 await self._lost()
         finally:
-            self._close_namespace()
+            self._network.close()
         await self._release()
 
     async def follow(self) -> None:
@@ -101,7 +99,7 @@ class Task:
         try:
             await self._listen(None)
         finally:
-            self._close_namespace()
+            self._network.close()
         if not self._over:
             await self._lost()
         await self._release()
@@ -113,7 +111,7 @@ class Task:
             self._nursery = nursery
             nursery.start_soon(self.shim.run)
             if launch is not None:
-                nursery.start_soon(self._make_network)
+                nursery.start_soon(self._network.make)
                 nursery.start_soon(launch)
             async for event in self.shim.events:
                 await self.take(event)
@@ -253,24 +251,15 @@ class Task:
     async def _start(self) -> Message:
         """Have the program run, in the namespaces that are given to it."""
         assert self.shim is not None
-        await self._network.wait()
-        shared: dict[str, int] = {}
-        if self._refusal is None:
-            try:
-                # What runs is on disk as what runs, or the next supervisor would not look for it.
-                # Until here that may be on its way: a held shim leaves with its supervisor.
-                await self.container.saved()
-                shared = await join_fds(self.host.find, self.container)
-            except OrlopError as error:
-                self._refusal = self.container.refusal = error
-        if self._refusal is not None:
-            self._report_start_failure(self._refusal, self._refusal.message)
+        try:
+            shared = await self._network.shared()
+        except OrlopError as error:
+            self._report_start_failure(error, error.message)
             self.kill()
             self.shim.close()  # a shim that nobody wants anything of leaves
-            raise self._refusal
-        given = {"network": self._namespace} if self._namespace >= 0 else {}
+            raise
+        given = self._network.given() | shared
         try:
-            given |= shared
             if not given:
                 return await self.shim.request("start")
             fds = list(given.values())
@@ -278,77 +267,7 @@ class Task:
         finally:
             for fd in shared.values():
                 os.close(fd)
-            self._close_namespace()
-
-    # --- the network --------------------------------------------------------------------
-
-    def _plan_network(self) -> None:
-        self.container.refusal = None
-        if self.host.network_runs is not None:
-            try:
-                self.host.network_runs.plan(self.container)
-            except OrlopError as error:
-                self._refuse_network(error)
-                raise
-
-    def _refuse_network(self, error: OrlopError) -> None:
-        """Remember why there is no network: whoever asked for the start is told that."""
-        self._refusal = type(error)(f"failed to set up container networking: {error.message}")
-        self.container.refusal = self._refusal
-
-    async def _make_network(self) -> None:
-        """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
-        runs = self.host.network_runs
-        if self._network.is_set() or runs is None:
-            self._network.set()
-            return
-        try:
-            self._namespace = await runs.begin(self.container)
-        except OrlopError as error:
-            self._refuse_network(error)
-        finally:
-            self._network.set()
-
-    async def _make_network_again(self) -> None:
-        """Of a run that is adopted before its start, which holds a namespace no more."""
-        runs = self.host.network_runs
-        if runs is not None:
-            await runs.end(self.container)
-            try:
-                self._plan_network()
-            except OrlopError:
-                self._network.set()
-                return
-            self.host.write_etc(self.container.record)
-        await self._make_network()
-
-    async def _wire_network(self) -> None:
-        """Fill the namespace that the container made itself, while its init waits."""
-        assert self.shim is not None
-        runs = self.host.network_runs
-        try:
-            fd = self.shim.take_network()
-            try:
-                if runs is not None:
-                    await runs.wire(self.container, fd)
-            finally:
-                os.close(fd)
-        except OrlopError as error:
-            self._refuse_network(error)
-        with suppress(OrlopError):  # it may have ended meanwhile, which is told otherwise
-            if self._refusal is None:
-                await self.shim.request("wired")
-            else:
-                await self.shim.request("wired", error=self._refusal.message)
-
-    async def _end_network(self) -> None:
-        if self.host.network_runs is not None:
-            await self.host.network_runs.end(self.container)
-
-    def _close_namespace(self) -> None:
-        fd, self._namespace = self._namespace, -1
-        if fd >= 0:
-            os.close(fd)
+            self._network.close()
 
     # --- what the shim tells ------------------------------------------------------------
 
@@ -356,12 +275,13 @@ class Task:
         """Handle one event of the shim."""
         match event.get("event"):
             case "created":
-                if not self._network.is_set() and self._launched.is_set():
-                    await self._make_network_again()
+                if not self._network.is_done and self._launched.is_set():
+                    await self._network.make_again()
                 await self._launch()
             case "network":
                 assert self._nursery is not None
-                self._nursery.start_soon(self._wire_network)
+                assert self.shim is not None
+                self._nursery.start_soon(self._network.wire, self.shim)
             case "exited":
                 record = record_from_json(event["record"])
                 await self._ended(record, durable=bool(event.get("durable")))
@@ -380,7 +300,7 @@ class Task:
         self.host.metering.log_dropped(record.log_dropped)
         await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
-        await self._end_network()
+        await self._network.end()
         seen = self.oom.seen if self.oom else 0
         if record.oom_kills > seen:
             if self.oom is not None:
@@ -390,7 +310,7 @@ class Task:
             error = InitError.from_json(record.error)
             # A shim that failed before it was asked to start has only that to answer.
             known = self._start_error if isinstance(self._start_error, InitError) else error
-            self._report_start_failure(self._refusal or known, error.message)
+            self._report_start_failure(self._network.refusal or known, error.message)
         else:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
@@ -409,7 +329,7 @@ class Task:
         if record is not None and record.run == self.run:
             await self._ended(record, durable=True)
             return
-        await self._end_network()
+        await self._network.end()
         self._report_lost()
         await self.container.until(lambda s: s.run != self.run or not s.live)
 
@@ -460,7 +380,7 @@ class Task:
 
     async def _release(self) -> None:
         """Give up the watch and the cgroup; one that stays busy is logged, and swept later."""
-        await self._end_network()
+        await self._network.end()
         self.host.write_now()
         if self.oom is not None:
             self.oom.stop()

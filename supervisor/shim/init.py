@@ -118,9 +118,21 @@ def send_error(sync: socket.socket, error: InitError) -> None:
 def tie_to_shim(init: Init) -> None:
     """Die with the shim; start from default signals and an unreadable memory image."""
     process.set_parent_death_signal(signal.SIGKILL)
+    if shim_is_gone(init.sync):
+        os._exit(0)  # it died before that, and nothing else would tell
     process.set_dumpable(False)
     process.reset_signals()
     os.umask(0o022)  # the shim's own would make mount points that only root can enter
+
+
+def shim_is_gone(sync: socket.socket) -> bool:
+    """The other end of init's socket is closed: the shim alone had it."""
+    try:
+        return not sync.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def enter_user_namespace(init: Init) -> None:

@@ -246,6 +246,8 @@ class Scenery:
     def socketpair(self, *arguments: Any) -> tuple[socket.socket, socket.socket]:
         """In the place of socket.socketpair: the next child speaks on the last pair."""
         self.pairs = list(self.real_pair(*arguments))
+        if self.in_child:
+            self.kept.append(self.pairs[0].dup())  # the shim that is not played lives
         return self.pairs[0], self.pairs[1]
 
     def clone(self, _number: int, address: int, _size: int) -> int:

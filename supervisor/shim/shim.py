@@ -182,6 +182,7 @@ class Shim:
             with given.children_in(joined.get("pid")):
                 pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
                 if pid == 0:
+                    near.close()  # a copy that would hide the shim's end from init
                     at_once = self.start_at_once
                     init.main(init.Init(spec, sync, prepared, tasks, far, joined, at_once))
         finally:

@@ -61,7 +61,9 @@ def test_out_of_memory(box: Box) -> None:
     if os.access("/dev/kmsg", os.R_OK) and greedy["KilledByKernel"]:
         (victim,) = greedy["KilledByKernel"]
         assert victim["Command"] == "tail"
-        assert 8 << 20 < victim["Memory"] <= 17 << 20
+        assert (
+            8 << 20 < victim["Memory"] <= 20 << 20
+        )  # pages of its files are not all charged to it
     (event,) = [e for e in asked(box, "greedy")["Events"] if e["Action"] == "oom"]
     assert event["Words"].startswith("the kernel kills a process of it: out of memory: limit 16MiB")
 

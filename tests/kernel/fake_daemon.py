@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--host", "--cgroup-parent", "--data-root", "--run-root", "--metrics-addr"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--bridge")
     parser.add_argument("--leave", nargs="*", default=[])
     options = parser.parse_args()
     if "early" in options.leave:

@@ -6,17 +6,20 @@ import errno
 import json
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from supervisor.errors import Conflict, InitError, InvalidArgument
 from supervisor.kernel import namespaces
 from supervisor.kernel.namespaces import PROC_NAMES, namespace_inode
+from supervisor.shim import init
 from tests.kernel.forked import in_child, sleeping_child
 from tests.support import leaks
 from tests.support.shim_rig import SECONDS, Container, ShimRig, descriptors, running_rig
@@ -371,3 +374,18 @@ def test_no_start_of_another_kind_waits(rig: ShimRig) -> None:
         container.start()
         assert container.exited().code == 0
         assert container.shim.fds == []
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_an_init_ends_whose_shim_died_before_it_was_tied_to_it(*, alive: bool) -> None:
+    near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if not alive:
+        near.close()
+    pid = os.fork()
+    if pid == 0:
+        near.close()
+        init.tie_to_shim(cast("init.Init", SimpleNamespace(sync=sync)))
+        os._exit(9)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (9 if alive else 0)
+    near.close()
+    sync.close()
