@@ -31,7 +31,7 @@ SAME_EVERYWHERE = (
     *(f"tests/api/test_{name}.py" for name in ("compatibility", "compose", "docker_py", "events")),
     *(f"tests/api/test_{name}.py" for name in ("http", "networking_recovery", "openapi", "prune")),
     *(f"tests/api/test_{name}.py" for name in ("prometheus", "tls", "ws")),
-    "tests/kernel/test_network_stack.py",
+    *(f"tests/kernel/test_{name}.py" for name in ("network_stack", "volume_mounts")),
     *(f"tests/kernel/test_{name}.py" for name in ("archive", "copy_up", "image_store", "pack")),
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),
     "tests/kernel/netplumb",

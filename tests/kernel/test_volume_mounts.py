@@ -19,6 +19,8 @@ from supervisor.spec.types import Mount
 from tests.kernel.forked import in_child
 from tests.support.shim_rig import ShimRig, running_rig
 
+ROUNDS = 20
+
 
 @pytest.fixture(scope="module")
 def rig() -> Iterator[ShimRig]:
@@ -112,12 +114,16 @@ def test_a_part_that_is_exchanged_meanwhile_never_leads_out(volume: Path) -> Non
             os.close(fd)
         return out, inside
 
+    def is_seen(clone: Callable[[], int]) -> bool:
+        """Whether the exchange is fast enough for it, sooner or later."""
+        return any(in_child(partial(escapes, clone))[0] for _ in range(ROUNDS))
+
     with exchanging(volume, "part", "out"):
-        found = [in_child(partial(escapes, clone)) for clone in (naive, checked, ours)]
-    assert found[0][0] > 0  # the exchange was fast enough to be seen
-    assert found[1][0] > 0
-    assert found[2][0] == 0
-    assert found[2][1] > 0
+        assert is_seen(naive)
+        assert is_seen(checked)
+        out, inside = in_child(partial(escapes, ours))
+    assert out == 0
+    assert inside > 0
 
 
 # --- read-only and its submounts
