@@ -198,7 +198,7 @@ class Guest:
     def report(self, what: str) -> None:
         """Its last messages on standard error, then `what` happened."""
         if not self.options.verbose:
-            sys.stderr.write(self.messages[-8000:].decode(errors="replace"))
+            sys.stderr.write(self.messages[-100_000:].decode(errors="replace"))
         sys.stderr.write(f"guest: {what}; above, the last messages of {self.kernel}\n")
 
 
