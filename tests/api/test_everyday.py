@@ -202,8 +202,8 @@ def test_exec_status(box: Box, command: tuple[str, ...], status: int) -> None:
 
 def test_exec_ends_with_its_container(box: Box) -> None:
     it = box.start()
-    with box.running("exec", it, "sleep", "1000") as process:
-        eventually(lambda: "sleep 1000" in box.ok("top", it))
+    with box.running("exec", it, "sleep", "2222") as process:
+        eventually(lambda: "sleep 2222" in box.ok("top", it))
         box.ok("kill", it)
         assert process.wait(limit(10)) == 137
 
