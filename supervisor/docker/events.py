@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from supervisor.docker.filters import check_known, has_label
 from supervisor.docker.query import Query, moment
 from supervisor.docker.views import Event
 from supervisor.errors import InvalidArgument
@@ -40,9 +41,7 @@ def event_json(event: Event) -> dict[str, Any]:
 
 def check_event_filters(filters: Mapping[str, Sequence[str]]) -> None:
     """InvalidArgument for a filter that the API does not know."""
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
+    check_known(filters, _FILTERS)
 
 
 def event_matches(event: Event, filters: Mapping[str, Sequence[str]]) -> bool:
@@ -113,7 +112,4 @@ def _without_tag(image: str) -> str:
 
 
 def _has_label(event: Event, wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    if name in _NOT_LABELS or name not in event.attributes:
-        return False
-    return not equals or event.attributes[name] == value
+    return wanted.partition("=")[0] not in _NOT_LABELS and has_label(event.attributes, wanted)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from supervisor.docker.filters import Filters, flag
+from supervisor.docker.filters import Filters, check_known, fits_labels, flag, until_ns
 from supervisor.docker.times import parse_timestamp
 from supervisor.errors import InvalidArgument
-from supervisor.spec.units import parse_duration
 
 _LIST = frozenset({"before", "dangling", "label", "label!", "reference", "since", "until"})
 _PRUNE = frozenset({"dangling", "label", "label!", "until"})
@@ -58,7 +57,9 @@ class ImageFilter:
     def shown(self, image: Filterable) -> Names | None:
         """The names to show the image by; None if it is not to be shown."""
         names = Names(tuple(image.tags), tuple(image.repo_digests))
-        if not (self._fits_age(image) and self._fits_labels(image)):
+        if not self._fits_age(image):
+            return None
+        if not fits_labels(image.config.labels, self.labels, self.without_labels):
             return None
         if self.dangling is True and names.tags:
             return None
@@ -77,12 +78,6 @@ class ImageFilter:
             self.since_ns is None or created > self.since_ns
         )
 
-    def _fits_labels(self, image: Filterable) -> bool:
-        labels = image.config.labels
-        return all(_has_label(labels, label) for label in self.labels) and not any(
-            _has_label(labels, label) for label in self.without_labels
-        )
-
     def _fitting(self, names: Sequence[str]) -> tuple[str, ...]:
         return tuple(n for n in names if any(refers(n, pattern) for pattern in self.references))
 
@@ -92,29 +87,29 @@ def list_filter(filters: Filters, created_of: Callable[[str], str], now_ns: int)
 
     Raises InvalidArgument for a filter or value that is none, and what `created_of` raises.
     """
-    _check(filters, _LIST)
+    check_known(filters, _LIST)
     before = [created_ns(created_of(ref)) for ref in filters.get("before", ())]
     since = [created_ns(created_of(ref)) for ref in filters.get("since", ())]
-    until = _until(filters, now_ns)
+    until = until_ns(filters, now_ns)
     return ImageFilter(
         dangling=flag(filters, "dangling"),
         labels=filters.get("label", ()),
         without_labels=filters.get("label!", ()),
         references=filters.get("reference", ()),
-        before_ns=min([*before, *until], default=None),
+        before_ns=min([*before, *(() if until is None else (until,))], default=None),
         since_ns=max(since, default=None),
     )
 
 
 def prune_filter(filters: Filters, now_ns: int) -> ImageFilter:
     """The filter of POST /images/prune: what is dangling, unless dangling=false: all."""
-    _check(filters, _PRUNE)
+    check_known(filters, _PRUNE)
     everything = flag(filters, "dangling") is False
     return ImageFilter(
         dangling=None if everything else True,
         labels=filters.get("label", ()),
         without_labels=filters.get("label!", ()),
-        before_ns=min(_until(filters, now_ns), default=None),
+        before_ns=until_ns(filters, now_ns),
     )
 
 
@@ -157,29 +152,3 @@ def _expression(pattern: str) -> re.Pattern[str]:
         return re.compile("".join(parts))
     except re.error:
         raise InvalidArgument(f"invalid filter 'reference={pattern:.80}'") from None
-
-
-def _check(filters: Filters, known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
-
-
-def _until(filters: Filters, now_ns: int) -> list[int]:
-    values = filters.get("until", ())
-    if len(values) > 1:
-        raise InvalidArgument("more than one until filter specified")
-    return [_moment(value, now_ns) for value in values]
-
-
-def _moment(text: str, now_ns: int) -> int:
-    """A Go duration ago, or a point in time."""
-    try:
-        return now_ns - parse_duration(text)
-    except InvalidArgument:
-        return parse_timestamp("until", text)
-
-
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    return name in labels and (not equals or labels[name] == value)

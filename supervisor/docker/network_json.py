@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from supervisor.docker.filters import Filters, flag
+from supervisor.docker.filters import Filters, check_known, fits_labels, flag, until_ns
 from supervisor.docker.networks import EndpointView, NetworkView, Subnet
-from supervisor.docker.times import parse_timestamp, rfc3339_nano
+from supervisor.docker.times import rfc3339_nano
 from supervisor.errors import InvalidArgument
-from supervisor.spec.units import parse_duration
 
 SCOPE = "local"
 _LIST_FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
@@ -76,7 +75,7 @@ def endpoints_json(endpoints: Collection[EndpointView], mode: str) -> dict[str, 
 
 def check_list_filters(filters: Filters) -> None:
     """InvalidArgument for a filter or a value that the list does not know."""
-    _check(filters, _LIST_FILTERS)
+    check_known(filters, _LIST_FILTERS)
     flag(filters, "dangling")
     for word in filters.get("type", ()):
         if word not in _TYPES:
@@ -98,25 +97,20 @@ def network_matches(network: NetworkView, filters: Filters) -> bool:
         and _any(filters, "driver", lambda text: text == network.driver)
         and _any(filters, "scope", lambda text: text == SCOPE)
         and _any(filters, "type", lambda text: text == kind)
-        and all(_has_label(network, label) for label in filters.get("label", ()))
+        and fits_labels(network.labels, filters.get("label", ()))
     )
 
 
 def check_prune_filters(filters: Filters, now_ns: int) -> int | None:
     """The wall-clock time in ns that pruned networks are older than; InvalidArgument."""
-    _check(filters, _PRUNE_FILTERS)
-    until = filters.get("until", ())
-    if len(until) > 1:
-        raise InvalidArgument("more than one until filter specified")
-    return _moment(until[0], now_ns) if until else None
+    check_known(filters, _PRUNE_FILTERS)
+    return until_ns(filters, now_ns)
 
 
 def prune_matches(network: NetworkView, filters: Filters, until_ns: int | None) -> bool:
     """True if a network that no container is in is to go."""
-    return (
-        (until_ns is None or network.created_ns < until_ns)
-        and all(_has_label(network, label) for label in filters.get("label", ()))
-        and not any(_has_label(network, label) for label in filters.get("label!", ()))
+    return (until_ns is None or network.created_ns < until_ns) and fits_labels(
+        network.labels, filters.get("label", ()), filters.get("label!", ())
     )
 
 
@@ -147,25 +141,6 @@ def _container_json(endpoint: EndpointView) -> dict[str, Any]:
     }
 
 
-def _check(filters: Filters, known: Collection[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
-
-
-def _moment(text: str, now_ns: int) -> int:
-    """A Go duration ago, or a point in time."""
-    try:
-        return now_ns - parse_duration(text)
-    except InvalidArgument:
-        return parse_timestamp("until", text)
-
-
 def _any(filters: Filters, name: str, fits: Callable[[str], bool]) -> bool:
     wanted = filters.get(name, ())
     return not wanted or any(fits(text) for text in wanted)
-
-
-def _has_label(network: NetworkView, wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    return name in network.labels and (not equals or network.labels[name] == value)

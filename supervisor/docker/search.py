@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from supervisor.docker.filters import Filters, flag
+from supervisor.docker.filters import Filters, check_known, flag
 from supervisor.docker.query import Query, integer
 from supervisor.errors import InvalidArgument
 
@@ -40,9 +40,7 @@ def search_limit(query: Query) -> int:
 
 def check_search_filters(filters: Filters) -> None:
     """InvalidArgument for a filter that the search does not know."""
-    for name in filters:
-        if name not in _FILTERS:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
+    check_known(filters, _FILTERS)
     for stars in filters.get("stars", ()):
         if not (stars.isascii() and stars.isdecimal()):
             raise InvalidArgument(f"invalid filter 'stars={stars:.40}'")

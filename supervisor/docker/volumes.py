@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from supervisor.docker.decode import convert, decode_object
-from supervisor.docker.filters import Filters, flag
+from supervisor.docker.filters import Filters, check_known, fits_labels, flag
 from supervisor.errors import InvalidArgument
 from supervisor.spec.mount_points import DRIVER
 
@@ -96,12 +96,12 @@ def volume_json(volume: VolumeLike) -> dict[str, Any]:
 
 def check_list_filters(filters: Filters) -> None:
     """InvalidArgument for a filter that the list does not know."""
-    _check(filters, _LIST_FILTERS)
+    check_known(filters, _LIST_FILTERS)
 
 
 def check_prune_filters(filters: Filters) -> None:
     """InvalidArgument for a filter that pruning does not know."""
-    _check(filters, _PRUNE_FILTERS)
+    check_known(filters, _PRUNE_FILTERS)
 
 
 def volume_matches(volume: VolumeLike, filters: Filters, *, used: bool) -> bool:
@@ -116,30 +116,17 @@ def volume_matches(volume: VolumeLike, filters: Filters, *, used: bool) -> bool:
     return (
         (not names or any(name in volume.name for name in names))
         and (not drivers or DRIVER in drivers)
-        and all(_has_label(volume.labels, label) for label in filters.get("label", ()))
+        and fits_labels(volume.labels, filters.get("label", ()))
     )
 
 
 def prune_matches(volume: VolumeLike, filters: Filters, *, everything: bool) -> bool:
     """True if an unused volume is to go: an anonymous one, or any with `everything`."""
-    return (
-        (everything or ANONYMOUS_LABEL in volume.labels)
-        and all(_has_label(volume.labels, label) for label in filters.get("label", ()))
-        and not any(_has_label(volume.labels, label) for label in filters.get("label!", ()))
+    return (everything or ANONYMOUS_LABEL in volume.labels) and fits_labels(
+        volume.labels, filters.get("label", ()), filters.get("label!", ())
     )
 
 
 def pruned_json(names: Sequence[str], reclaimed: int) -> dict[str, Any]:
     """The answer to a pruning; `reclaimed` in bytes."""
     return {"VolumesDeleted": names, "SpaceReclaimed": reclaimed}
-
-
-def _check(filters: Filters, known: frozenset[str]) -> None:
-    for name in filters:
-        if name not in known:
-            raise InvalidArgument(f"invalid filter '{name:.80}'")
-
-
-def _has_label(labels: Mapping[str, str], wanted: str) -> bool:
-    name, equals, value = wanted.partition("=")
-    return name in labels and (not equals or labels[name] == value)

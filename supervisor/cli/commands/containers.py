@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from supervisor.cli.client import Client, container_path
-from supervisor.cli.commands.objects import declare_format, print_objects
+from supervisor.cli.client import container_path
+from supervisor.cli.commands.objects import declare_format, get_known, print_objects
 from supervisor.cli.context import Context
-from supervisor.cli.failures import FAILED, DaemonError
 from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.main import COMMANDS, find
 
@@ -46,13 +44,8 @@ def _inspect(words: Sequence[str], context: Context) -> int:
     declare_format(parser)
     options = parser.parse(words)
     client = context.client()
-    return print_objects(options.operands, options.format, lambda name: _get(client, name))
-
-
-def _get(client: Client, name: str) -> dict[str, Any]:
-    try:
-        view: dict[str, Any] = client.get(container_path(name, "json"))
-    except DaemonError as error:
-        # The daemon's own words ("No such container: NAME"), not those for any kind of object.
-        raise DaemonError(FAILED, error.reason) from None
-    return view
+    return print_objects(
+        options.operands,
+        options.format,
+        lambda name: get_known(client, container_path(name, "json")),
+    )

@@ -8,11 +8,11 @@ from itertools import chain
 from typing import Any
 
 from supervisor.cli import network_values, subnet_values, values
-from supervisor.cli.client import Client, filters_json, network_path
+from supervisor.cli.client import filters_json, network_path
 from supervisor.cli.commands import network_members
-from supervisor.cli.commands.objects import declare_format, print_objects
+from supervisor.cli.commands.objects import declare_format, get_known, print_objects
 from supervisor.cli.context import Context, for_each
-from supervisor.cli.failures import FAILED, DaemonError, Failure
+from supervisor.cli.failures import DaemonError, Failure
 from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import SHORT_ID, Labelled, natural_order, show
 
@@ -193,16 +193,9 @@ def _inspect(words: Sequence[str], context: Context) -> int:
     parser.switch("-v", "--verbose", help="Of no effect: there is no more to tell")
     options = parser.parse(words)
     client = context.client()
-    return print_objects(options.operands, options.format, lambda name: _get(client, name))
-
-
-def _get(client: Client, name: str) -> dict[str, Any]:
-    try:
-        view: dict[str, Any] = client.get(network_path(name))
-    except DaemonError as error:
-        # The daemon's own words ("network NAME not found"), not those for any kind of object.
-        raise DaemonError(FAILED, error.reason) from None
-    return view
+    return print_objects(
+        options.operands, options.format, lambda name: get_known(client, network_path(name))
+    )
 
 
 def _remove(words: Sequence[str], context: Context) -> int:

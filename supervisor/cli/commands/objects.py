@@ -68,6 +68,18 @@ def print_objects(
     return FAILED if failures else 0
 
 
+def get_known(client: Client, path: str) -> dict[str, Any]:
+    """An object of one kind; the error has the daemon's own words, not those for any kind.
+
+    "No such container: NAME", say, where `print_objects` would put "No such object: NAME".
+    """
+    try:
+        view: dict[str, Any] = client.get(path)
+    except DaemonError as error:
+        raise DaemonError(FAILED, error.reason) from None
+    return view
+
+
 def _find(client: Client, name: str, kinds: Sequence[str]) -> dict[str, Any]:
     for kind in kinds:
         try:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from supervisor.cli import values
-from supervisor.cli.client import Client, filters_json, volume_path
-from supervisor.cli.commands.objects import declare_format, print_objects
+from supervisor.cli.client import filters_json, volume_path
+from supervisor.cli.commands.objects import declare_format, get_known, print_objects
 from supervisor.cli.context import Context, for_each
-from supervisor.cli.failures import FAILED, DaemonError
 from supervisor.cli.flags import Parser, subcommand
 from supervisor.cli.listing import Labelled, show
 from supervisor.spec.units import format_size
@@ -115,16 +114,9 @@ def _inspect(words: Sequence[str], context: Context) -> int:
     declare_format(parser)
     options = parser.parse(words)
     client = context.client()
-    return print_objects(options.operands, options.format, lambda name: _get(client, name))
-
-
-def _get(client: Client, name: str) -> dict[str, Any]:
-    try:
-        view: dict[str, Any] = client.get(volume_path(name))
-    except DaemonError as error:
-        # The daemon's own words ("get NAME: no such volume"), not those for any kind of object.
-        raise DaemonError(FAILED, error.reason) from None
-    return view
+    return print_objects(
+        options.operands, options.format, lambda name: get_known(client, volume_path(name))
+    )
 
 
 def _remove(words: Sequence[str], context: Context) -> int:
