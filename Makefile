@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check check-static check-unit format test test-host test-guest bench demo guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench demo guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -19,9 +19,11 @@ help:
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
 	@echo 'make clean         remove what the above made in this folder, .venv too'
 
-check:
-	@$(SETUP) check
+check: setup-check
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-unit check-static
+
+setup-check:
+	@$(SETUP) check
 
 check-static:
 	$(BIN)/ruff format --check .

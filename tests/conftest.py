@@ -46,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Orphans of what tests start stay below this process."""
+    """Orphans of what tests start stay below this process; names it makes are marked its."""
+    places.tag_this_run()
     leaks.become_subreaper()
 
 
@@ -167,7 +168,11 @@ def presence() -> Iterator[leaks.Presence | None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(request: pytest.FixtureRequest, presence: leaks.Presence | None) -> Iterator[None]:
+def nothing_left(
+    request: pytest.FixtureRequest,
+    presence: leaks.Presence | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[None]:
     """Fail a test on the real kernel when it leaves anything behind."""
     if presence is None or not _is_real(request.node):
         yield
@@ -175,7 +180,10 @@ def nothing_left(request: pytest.FixtureRequest, presence: leaks.Presence | None
     alone = presence.alone()
     before = leaks.Snapshot.take()
     yield
-    left = leaks.settle(before, seconds=SETTLE_SECONDS, alone=alone and presence.alone())
+    ours = None
+    if not (alone and presence.alone()):
+        ours = (*places.marks(), f"{tmp_path_factory.getbasetemp()}/")
+    left = leaks.settle(before, ours, seconds=SETTLE_SECONDS)
     if left:
         pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
 

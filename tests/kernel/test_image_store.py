@@ -38,6 +38,7 @@ from supervisor.store.image_make import Making, Upper
 from supervisor.store.images import ImageStore
 from supervisor.store.work import work
 from tests.support import image_tars as made
+from tests.support import places
 from tests.support.image_store import OpenStore, load, pieces, save
 from tests.support.image_tars import Made
 from tests.support.pace import limit
@@ -50,7 +51,7 @@ SMALL = Made([made.layer(made.folder("etc"), made.file("etc/a", b"1")), made.lay
 @pytest.fixture
 async def opened() -> AsyncIterator[OpenStore]:
     """A store in memory: what is tested is order, not the disk."""
-    with tempfile.TemporaryDirectory(prefix="orlop-test-", dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{places.random_name()}.", dir=MEMORY) as folder:
         opened = OpenStore(Path(folder) / "root")
         await opened.open()
         yield opened
@@ -584,6 +585,7 @@ CHURN = """
 import sys, trio
 from pathlib import Path
 from tests.support import image_tars as made
+from tests.support import places
 from tests.support.image_store import OpenStore, load
 
 async def churn(store, name, archive):
@@ -609,7 +611,7 @@ trio.run(main)
 
 async def test_killed_anywhere_nothing_is_half_visible() -> None:
     randomly = random.Random(int(time.time()))
-    with tempfile.TemporaryDirectory(prefix="orlop-test-", dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{places.random_name()}.", dir=MEMORY) as folder:
         path = Path(folder) / "root"
         for _ in range(8):
             with subprocess.Popen(
@@ -646,6 +648,7 @@ from pathlib import Path
 from supervisor.errors import Unavailable
 from supervisor.kernel import mounts
 from tests.support import image_tars as made
+from tests.support import places
 from tests.support.image_store import OpenStore, load, save
 
 async def main(path):

@@ -65,7 +65,7 @@ def test_nothing_is_left() -> None:
     network_before = host_network()
     namespaces_before = os.listdir("/proc/self/ns")
     probe()
-    assert leaks.settle(before, seconds=5, alone=False) == []
+    assert leaks.settle(before, (), seconds=5) == []
     assert os.listdir("/proc/self/ns") == namespaces_before
     assert host_network() == network_before
     assert not [m for m in mounts.mountinfo() if m.mount_point == "/mnt" and m.fstype == "tmpfs"]

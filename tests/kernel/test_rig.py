@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import leaks, procfs
+from tests.support import leaks, places, procfs
 from tests.support.daemon import Daemon, Warden
 
 FAKE = ("-m", "tests.kernel.fake_daemon")
@@ -19,7 +19,7 @@ SLEEPING_ORPHAN = "import os, time\nif os.fork() == 0:\n    time.sleep(60)\n"
 
 
 def left_since(before: leaks.Snapshot) -> list[str]:
-    return before.left(leaks.Snapshot.take(), alone=True)
+    return before.left(leaks.Snapshot.take())
 
 
 def test_nothing_is_left_by_nothing() -> None:
@@ -41,7 +41,7 @@ def test_an_orphan_is_noticed_and_reaped() -> None:
     (orphan,) = procfs.descendants(os.getpid())
     assert any(f"processes: {orphan.pid} " in entry for entry in left_since(before))
     os.kill(orphan.pid, 9)
-    assert leaks.settle(before, seconds=5, alone=False) == []
+    assert leaks.settle(before, (), seconds=5) == []
 
 
 @pytest.mark.cgroup
@@ -72,6 +72,20 @@ def test_a_mount_is_noticed(tmp_path: Path) -> None:
         finally:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.cgroup
+def test_beside_another_run_only_what_is_marked_counts(cgroup_name: str) -> None:
+    root = procfs.cgroup_roots()[0]
+    before = leaks.Snapshot.take()
+    folders = [root / cgroup_name, root / "orlop-test-another-run"]
+    for folder in folders:
+        folder.mkdir()
+    try:
+        assert before.left(leaks.Snapshot.take(), places.marks()) == [f"cgroups: {folders[0]}"]
+    finally:
+        for folder in folders:
+            folder.rmdir()
 
 
 def test_two_runs_know_of_each_other(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 Taken before and after a test, two snapshots differ by what it left. Other test runs may share
 the machine: processes and descriptors are told apart by descent (this process is a subreaper,
-so an orphan of ours stays our descendant), the rest only counts while no other run is there.
+so an orphan of ours stays our descendant), the rest by the run's marks in its name while another
+run is there; while none is, all of it counts.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import gc
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,6 +23,7 @@ from tests.support import procfs
 PR_SET_CHILD_SUBREAPER = 36
 LOCK = Path("/run/orlop-tests.lock")
 NETWORK_NAMESPACES = Path("/run/netns")
+OURS = ("processes", "descriptors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,15 +48,13 @@ class Snapshot:
             descriptors=procfs.descriptors(),
         )
 
-    def left(self, later: Snapshot, *, alone: bool) -> list[str]:
-        """What `later` has beyond this one, as sentences."""
-        kinds = [field.name for field in fields(self)]
-        if not alone:
-            kinds = ["processes", "descriptors"]
+    def left(self, later: Snapshot, marks: Sequence[str] | None = None) -> list[str]:
+        """What `later` has beyond this one, as sentences; with `marks`, only what has one."""
         return [
-            f"{kind.replace('_', ' ')}: {entry}"
-            for kind in kinds
-            for entry in sorted(getattr(later, kind) - getattr(self, kind))
+            f"{field.name.replace('_', ' ')}: {entry}"
+            for field in fields(self)
+            for entry in sorted(getattr(later, field.name) - getattr(self, field.name))
+            if marks is None or field.name in OURS or any(mark in entry for mark in marks)
         ]
 
 
@@ -75,12 +76,12 @@ def cgroups(prefix: str = "orlop") -> list[str]:
     ]
 
 
-def settle(before: Snapshot, *, seconds: float, alone: bool) -> list[str]:
+def settle(before: Snapshot, marks: Sequence[str] | None = None, *, seconds: float) -> list[str]:
     """What is left of a test after at most `seconds`: the kernel takes its time to clean up."""
     deadline = time.monotonic() + seconds
     while True:
         reap_orphans()
-        left = before.left(Snapshot.take(), alone=alone)
+        left = before.left(Snapshot.take(), marks)
         if not left or time.monotonic() >= deadline:
             return left
         gc.collect()  # a descriptor held by a traceback's cycle is no leak

@@ -13,11 +13,27 @@ from pathlib import Path
 from tests.support import procfs
 
 CANDIDATES = ("/tmp", "/var/tmp", "/run", "/dev/shm")
+TAG = "ORLOP_TEST_RUN"
+
+
+def tag_this_run() -> None:
+    """From now on, here and in child processes, the names that are made tell whose they are."""
+    os.environ[TAG] = f"{os.getpid():x}"
+
+
+def tag() -> str:
+    """This run's mark in names, between the separators `.` or `-`."""
+    return os.environ.get(TAG, "0")
 
 
 def random_name() -> str:
     """`orlop-test-…`: for cgroups and whatever else is seen by the whole machine."""
-    return f"orlop-test-{secrets.token_hex(4)}"
+    return f"orlop-test-{tag()}-{secrets.token_hex(4)}"
+
+
+def marks() -> tuple[str, ...]:
+    """What the names that are made in this run contain."""
+    return f"orlop-test-{tag()}-", f"/orlop.{tag()}."
 
 
 def base() -> Path:
@@ -38,7 +54,7 @@ def base() -> Path:
 @contextmanager
 def short_folder() -> Iterator[Path]:
     """A new folder, removed at the end with all it holds."""
-    folder = Path(tempfile.mkdtemp(prefix="orlop.", dir=base()))
+    folder = Path(tempfile.mkdtemp(prefix=f"orlop.{tag()}.", dir=base()))
     os.chmod(folder, 0o755)  # users of containers pass through it
     try:
         yield folder

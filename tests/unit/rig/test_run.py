@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
-from tests.run import closing_line, counts
+import pytest
+
+from tests import run
+from tests.run import FEW, closing_line, counts
 
 REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite tests="4">
@@ -33,3 +37,38 @@ def test_the_closing_line_sums_up() -> None:
 
 def test_a_run_that_never_reported() -> None:
     assert closing_line({"guest": Counter()}, 0) == "==== no tests ran in 0.00s (guest 0) ===="
+
+
+STAYS, FINE = "def test_stays(): assert 0", "def test_fine(): pass"
+# Fails once: its file is there from then on.
+GOES = """
+import pathlib
+def test_goes():
+    mark = pathlib.Path(__file__ + ".mark")
+    seen = mark.exists()
+    mark.touch()
+    assert seen
+"""
+
+
+@pytest.mark.parametrize(
+    "tests, unsteady",
+    [
+        ([FINE], []),
+        ([FINE, GOES], ["test_it::test_goes"]),
+        ([GOES, STAYS], []),
+        ([FINE, GOES, *(STAYS.replace("s()", f"s{n}()") for n in range(FEW))], []),
+    ],
+)
+def test_a_few_that_failed_run_again_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tests: list[str], unsteady: list[str]
+) -> None:
+    file = tmp_path / "test_it.py"
+    file.write_text("\n".join(tests))
+
+    def command(results: Path) -> list[str]:
+        return [*run.PYTEST, f"--rootdir={tmp_path}", str(file), *run.reports(results, "host")]
+
+    monkeypatch.setattr(run, "COMMANDS", {"host": command})
+    subprocess.run(command(tmp_path), capture_output=True)
+    assert run.run_again("host", counts(tmp_path / "host.xml"), tmp_path) == unsteady
