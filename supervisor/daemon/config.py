@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ class Config:
     subnets of networks that ask for none, as base=SUBNET,size=LENGTH; `dns` are asked in place of
     the host's resolvers; `ip` is where ports are published that name no address;
     `warm_sandboxes` is how many network namespaces are ready for containers to come.
+    `ksm`: the kernel may merge equal pages of shims.
     """
 
     data_root: str = "/var/lib/orlop"
@@ -57,6 +59,7 @@ class Config:
     icc: bool = True
     mtu: int = 1500
     warm_sandboxes: int = 2
+    ksm: bool = True
     registries: RegistryConfig = field(default_factory=RegistryConfig)
 
     @property
@@ -151,3 +154,11 @@ def _check(config: Config) -> None:
         raise InvalidArgument(f"cgroup_parent {parent!r}: give a relative name such as orlop")
     if config.log_max_size < 1 or config.log_max_files < 1:
         raise InvalidArgument("log max_size and max_files must be at least 1")
+
+
+def truth(text: str) -> bool:
+    """A flag's value, as dockerd takes --icc=false."""
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in words:
+        raise argparse.ArgumentTypeError(f"{text!r:.40}: give true or false")
+    return words[text.lower()]

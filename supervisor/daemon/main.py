@@ -18,7 +18,7 @@ import trio
 import supervisor
 from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
-from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_file
+from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_file, truth
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
@@ -85,6 +85,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         action="append",
         help="a container label (com.docker.compose.service) that metrics have; may be given often",
+    )
+    p.add_argument(
+        "--ksm",
+        nargs="?",
+        const=True,
+        type=truth,
+        metavar="true|false",
+        help="whether the kernel may merge what is the same in the memory of shims (default: it "
+        "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
     )
     add_network_options(p, default)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
@@ -171,6 +180,7 @@ async def serve(config: Config) -> None:
         host.hierarchy.prepare()
         for warning in host.hierarchy.warnings:
             log.warning("%s", warning)
+        host.zygote.mergeable = config.ksm
         host.zygote.start()
         images = ImageStore(root, database)
         await images.load()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from supervisor.daemon.config import Config
+from supervisor.daemon.config import Config, truth
 from supervisor.daemon.network_config import NO_BRIDGE, network_defaults, stack_settings
 from supervisor.engine.engine import Engine
 from supervisor.engine.network_stack import open_network_stack
@@ -51,7 +51,7 @@ def add_network_options(parser: argparse.ArgumentParser, default: Config) -> Non
         "--icc",
         nargs="?",
         const=True,
-        type=_truth,
+        type=truth,
         metavar="true|false",
         help="whether containers of the default network reach each other (default: they do)",
     )
@@ -68,14 +68,6 @@ def add_network_options(parser: argparse.ArgumentParser, default: Config) -> Non
         help="network namespaces kept ready for new containers of the default network "
         f"(default: {default.warm_sandboxes})",
     )
-
-
-def _truth(text: str) -> bool:
-    """As dockerd takes --icc=false."""
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r:.40}: give true or false")
-    return words[text.lower()]
 
 
 @asynccontextmanager

@@ -16,12 +16,13 @@ from supervisor.wire import shim_protocol
 
 BOOT = (
     "import sys; sys.path[:0] = [sys.argv[1] + '/supervisor/shim/lean', sys.argv[1]]; "
-    "from supervisor.shim import zygote; zygote.main(int(sys.argv[2]))"
+    "from supervisor.shim import zygote; zygote.main(int(sys.argv[2]), "
+    "mergeable=sys.argv[3] == 'mergeable')"
 )
 
 
-def start_zygote() -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A new zygote process and our end of its socket.
+def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A new zygote process and our end of its socket; `mergeable` is the memory of its shims.
 
     `-I -S`: no site-packages, no environment, no user code; the path of this very package
     is its only addition. posix_spawn or vfork underneath: the supervisor's memory is not copied.
@@ -29,8 +30,9 @@ def start_zygote() -> tuple[subprocess.Popen[bytes], socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     root = str(Path(supervisor.__file__).parent.parent)
     with theirs:
+        arguments = [root, str(theirs.fileno()), "mergeable" if mergeable else "private"]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-I", "-S", "-c", BOOT, root, str(theirs.fileno())],
+            [sys.executable, "-I", "-S", "-c", BOOT, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
@@ -44,6 +46,7 @@ class Zygote:
     """Spawns shims; a zygote that died is replaced at the next request, once."""
 
     def __init__(self) -> None:
+        self.mergeable = True
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -55,7 +58,7 @@ class Zygote:
     def start(self) -> None:
         """Start it now, so that the first container does not pay for it."""
         self.close()
-        self._process, self._socket = start_zygote()
+        self._process, self._socket = start_zygote(mergeable=self.mergeable)
 
     async def spawn(self, bundle: Path) -> socket.socket:
         """Fork a shim for `bundle`; our end of the socket it speaks the shim protocol on.

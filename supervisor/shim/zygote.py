@@ -15,7 +15,7 @@ import socket
 import struct
 
 from supervisor.errors import ProtocolError
-from supervisor.kernel import process
+from supervisor.kernel import memory, process
 from supervisor.shim import heap, rehearsal, shim
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
@@ -26,8 +26,11 @@ RETRY_MILLISECONDS = 100
 PID = struct.Struct("i")
 
 
-def main(control_fd: int) -> None:
-    """Keep shims ready for spawn requests on `control_fd` until the supervisor closes it."""
+def main(control_fd: int, *, mergeable: bool = False) -> None:
+    """Keep shims ready for spawn requests on `control_fd` until the supervisor closes it.
+
+    `mergeable`: the kernel may merge pages that are the same in several shims.
+    """
     control = socket.socket(fileno=control_fd)
     control.setblocking(True)
     process.set_process_name("orlop-zygote")
@@ -51,6 +54,8 @@ def main(control_fd: int) -> None:
     filling = heap.fill_gaps()
     gc.freeze()
     gc.disable()
+    if mergeable:
+        memory.offer_for_merging()
     pool.run()
     filling.clear()
 

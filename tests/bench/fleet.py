@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.bench.figures import Figure, median
+from tests.bench.merging import pages_merged
 from tests.bench.rig import CLIENTS, Rig, Sizes, create, descriptors
 
 ENDS = 20
@@ -50,6 +51,7 @@ def fleet(rig: Rig, sizes: Sizes) -> list[Figure]:
         *_weigh("zygote", f"at {count}", [rig.zygote()]),
         *_shims(rig, count),
         _idle(rig, sizes),
+        *_merged(rig, count),
     ]
     begun = time.perf_counter()
     rig.remove_all(containers)
@@ -117,6 +119,13 @@ def _shims(rig: Rig, count: int) -> list[Figure]:
             for name, read, limit in most
         ),
     ]
+
+
+def _merged(rig: Rig, count: int) -> list[Figure]:
+    """The shims' memory once more, with KSM; nothing where the host has none."""
+    with pages_merged() as merged:
+        when = f"each of {count}, pages merged"
+        return _weigh("shim", when, rig.shims(), private=0.5) if merged else []
 
 
 def _weigh(

@@ -33,6 +33,7 @@ def probe(
         reading.privileges(proc),
         *reading.cgroups(cgroup, proc),
         reading.pressure(proc),
+        reading.same_page_merging(sys),
         *(entry.judge(outcomes.get(entry.name)) for entry in TRIED),
         reading.ip_forward(proc),
         reading.bridge_netfilter(proc),

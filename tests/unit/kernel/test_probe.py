@@ -20,6 +20,7 @@ MODERN = {
     "proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
     "proc/sys/net/ipv4/ip_forward": "0\n",
     "proc/sys/net/ipv6/conf/all/disable_ipv6": "0\n",
+    "sys/kernel/mm/ksm/run": "1\n",
     "cg/cgroup.controllers": "cpuset cpu io memory pids\n",
 }
 HYBRID = (
@@ -164,6 +165,21 @@ def test_ip_forwarding(
     path = host.root / "proc/sys/net/ipv4/ip_forward"
     assert (feature.status, feature.found) == (status, found.format(path=path))
     assert path.read_text() == f"{state}\n"
+
+
+@pytest.mark.parametrize(
+    "state, status, found", [("1", "ok", "on"), ("0", "warn", "off"), ("2", "warn", "off")]
+)
+def test_same_page_merging(host: Host, state: str, status: str, found: str) -> None:
+    host.write("sys/kernel/mm/ksm/run", f"{state}\n")
+    feature = host.features()["ksm"]
+    assert (feature.status, feature.found) == (status, found)
+
+
+def test_a_kernel_that_merges_no_pages(host: Host) -> None:
+    (host.root / "sys/kernel/mm/ksm/run").unlink()
+    feature = host.features()["ksm"]
+    assert (feature.status, feature.found) == ("warn", "not in this kernel")
 
 
 def test_packets_of_bridges_that_pass_the_hosts_firewall(host: Host) -> None:
