@@ -8,6 +8,7 @@ all up as pytest would.
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -71,11 +72,10 @@ def reports(results: Path, name: str) -> list[str]:
     return [f"--junitxml={results}/{name}.xml", "-o", f"cache_dir={results}/{name}"]
 
 
-def again(name: str, results: Path) -> list[str]:
-    """A run of the tests alone that failed in run `name`, one after the other."""
+def again(name: str, results: Path, tests: Sequence[str]) -> list[str]:
+    """Run `name` with these tests alone, one after the other."""
     command = [word for word in COMMANDS[name](results) if not word.startswith(AT_ONCE)]
-    report = f"--junitxml={results}/{name}-again.xml"
-    return [*command, report, "--last-failed", "--last-failed-no-failures=none"]
+    return [*command, f"--junitxml={results}/{name}-again.xml", *tests]
 
 
 COMMANDS = {"host": host_command, "guest": guest_command}
@@ -140,17 +140,22 @@ def start(command: Sequence[str], output: IO[bytes] | None = None) -> subprocess
     )
 
 
+def failures(name: str, results: Path) -> list[str]:
+    """The tests that failed in a run, as pytest names them; a module that did is none."""
+    cache = results / name / "v/cache/lastfailed"
+    return (
+        [test for test in json.loads(cache.read_text()) if "::" in test] if cache.exists() else []
+    )
+
+
 def run_again(name: str, found: Counter[str], results: Path) -> list[str]:
     """The tests of the run that failed and pass now; [] unless all of a few do."""
-    failed = found["failed"] + found["errors"]
-    if not 0 < failed <= FEW:
+    failed = failures(name, results)
+    if not 0 < len(failed) == found["failed"] + found["errors"] <= FEW:
         return []
-    print(f"\n==== once more, alone: {failed} in the {name} ====", flush=True)
-    with start(again(name, results)) as process:
-        if process.wait() != 0:
-            return []
-    report = results / f"{name}-again.xml"
-    return [f"{case.get('classname')}::{case.get('name')}" for case in cases(report)]
+    print(f"\n==== once more, alone: {len(failed)} in the {name} ====", flush=True)
+    with start(again(name, results, failed)) as process:
+        return failed if process.wait() == 0 else []
 
 
 def main(names: Sequence[str]) -> int:

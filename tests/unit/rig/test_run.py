@@ -55,7 +55,7 @@ def test_goes():
     "tests, unsteady",
     [
         ([FINE], []),
-        ([FINE, GOES], ["test_it::test_goes"]),
+        ([FINE, GOES], ["test_it.py::test_goes"]),
         ([GOES, STAYS], []),
         ([FINE, GOES, *(STAYS.replace("s()", f"s{n}()") for n in range(FEW))], []),
     ],
@@ -67,8 +67,9 @@ def test_a_few_that_failed_run_again_alone(
     file.write_text("\n".join(tests))
 
     def command(results: Path) -> list[str]:
-        return [*run.PYTEST, f"--rootdir={tmp_path}", str(file), *run.reports(results, "host")]
+        return [*run.PYTEST, f"--rootdir={tmp_path}", *run.reports(results, "host")]
 
     monkeypatch.setattr(run, "COMMANDS", {"host": command})
-    subprocess.run(command(tmp_path), capture_output=True)
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    subprocess.run(command(tmp_path), capture_output=True, cwd=tmp_path)
     assert run.run_again("host", counts(tmp_path / "host.xml"), tmp_path) == unsteady
