@@ -11,7 +11,7 @@ from supervisor.docker.create import decode_create
 from supervisor.docker.filters import decode_filters
 from supervisor.docker.impair import decode_impair
 from supervisor.docker.inspect import container_json
-from supervisor.docker.listing import select, summary_json
+from supervisor.docker.listing import select, summary_json, summary_row
 from supervisor.docker.query import boolean, integer, window_size
 from supervisor.docker.update import decode_update
 from supervisor.errors import InvalidArgument, NotFound, NotImplementedYet
@@ -39,6 +39,8 @@ async def container_list(exchange: Exchange) -> Answer:
     )
     now = time.time_ns()
     sizes = await _sizes(exchange)
+    if not sizes:
+        return json_answer([summary_row(view, now) for view in shown])
     return json_answer([summary_json(view, now) | sizes.get(view.id, {}) for view in shown])
 
 

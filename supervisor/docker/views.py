@@ -40,6 +40,7 @@ class ContainerView:
     health      of its checks, None until one that has a check was started
     history     its latest runs that are over, oldest first
     etc_folder  where /etc/hosts and its like are on the host, "" until they were made
+    made        what was made of it and is the same as long as it is shown
     """
 
     id: str
@@ -69,6 +70,7 @@ class ContainerView:
     etc_folder: str = ""
     health: Health | None = None
     history: tuple[PastRun, ...] = ()
+    made: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def running(self) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 import trio
 
 from supervisor.docker.health import check_of
+from supervisor.docker.views import ContainerView
 from supervisor.engine.host import Host
 from supervisor.engine.metering import exit_reason
 from supervisor.engine.record import Record
@@ -50,6 +51,8 @@ class Container:
         self.forgotten = trio.Event()
         self.check = check_of(record.body)
         self.given_up = 0  # the latest run that is ended because it is unhealthy
+        # What it was made from and the view itself: see `view.container_view`.
+        self.view: tuple[tuple[object, ...], ContainerView] | None = None
         self.tree = TreeUse(lambda: self.record.name)
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run

@@ -16,7 +16,24 @@ if TYPE_CHECKING:
 
 
 def container_view(engine: Engine, container: Container) -> ContainerView:
-    """The view of `container` as it is now."""
+    """The view of `container` as it is now.
+
+    The same one as the last time where nothing that it shows has changed: lists ask often. What
+    is compared are mostly the same objects, which is quick.
+    """
+    record = container.record
+    networks = (engine.networks.find(one.network) for one in record.endpoints)
+    shown = (
+        *(record.state, record.name, record.body, record.mounts, record.network, record.endpoints),
+        *(record.health, record.history, engine.execs.of(record.id), engine.host.hostname(record)),
+        *(network.name if network else "" for network in networks),
+    )
+    if container.view is None or container.view[0] != shown:
+        container.view = (shown, _make(engine, container))
+    return container.view[1]
+
+
+def _make(engine: Engine, container: Container) -> ContainerView:
     record, state = container.record, container.state
     bundle = f"{engine.host.root.containers}/{record.id}"  # lists ask often: no path is made
     end = state.exit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from supervisor.docker.create import merge_image
@@ -12,7 +13,7 @@ from supervisor.docker.events import check_event_filters, event_json, event_matc
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.images import image_json
 from supervisor.docker.inspect import container_json, exec_json
-from supervisor.docker.listing import command_text, select, status_text, summary_json
+from supervisor.docker.listing import command_text, select, status_text, summary_json, summary_row
 from supervisor.docker.mounts import mount_points
 from supervisor.docker.views import ContainerView, Event, ExecView
 from supervisor.errors import InvalidArgument
@@ -187,6 +188,14 @@ def test_list_row() -> None:
     assert row["Command"] == "echo hi"
     assert row["HostConfig"] == {"NetworkMode": "none"}
     assert (row["State"], row["Image"]) == ("exited", "alpine")
+
+
+def test_an_encoded_list_row_is_the_row_at_any_time() -> None:
+    shown = view(status="running", started_ns=CREATED)
+    for now in (CREATED + SECOND, CREATED + 90 * SECOND, CREATED + 200 * SECOND):
+        assert msgspec.json.decode(summary_row(shown, now)) == msgspec.json.decode(
+            msgspec.json.encode(summary_json(shown, now))
+        )
 
 
 def test_commands_are_quoted_where_they_have_spaces() -> None:
