@@ -108,7 +108,7 @@ class Engine:
         self._nursery: trio.Nursery | None = None
         self._rng = random.SystemRandom()
         host.forget, host.find = self._forget, self.find
-        host.exec_exited = self.execs.exited
+        host.exec_exited, host.detached = self.execs.exited, self.execs.detached
         host.run_ended = self.execs.container_ended
         host.run_seen = self.health.look
         runs = VolumeRuns(self.volumes)

@@ -12,6 +12,7 @@ from supervisor.docker.exec import ExecBody
 from supervisor.docker.views import ExecView
 from supervisor.engine.attach import DEFAULT_DETACH_KEYS
 from supervisor.engine.container import Container
+from supervisor.engine.record import Record
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec import users
@@ -204,6 +205,13 @@ class ExecSessions:
             raise Conflict(f"exec session {exec_id} is not running")
         await task.shim.request("resize", exec=exec_id, rows=rows, columns=columns)
 
+    def detached(self, record: Record, exec_id: str) -> None:
+        """A client has left the container's main process ("") or an exec session to itself."""
+        if not exec_id:
+            self._engine.host.emit(record, "detach", {})
+        elif exec_id in self._sessions:
+            self._emit(self._sessions[exec_id], "exec_detach")
+
     def exited(self, exec_id: str, code: int) -> None:
         """The shim reports an exit."""
         session = self._sessions.get(exec_id)
@@ -243,7 +251,7 @@ class ExecSessions:
     def _emit(
         self, session: ExecSession, action: str, attributes: dict[str, str] | None = None
     ) -> None:
-        if action != "exec_die":
+        if action in ("exec_create", "exec_start"):
             action = f"{action}: {' '.join(session.body.cmd)}"
         extra = {"execID": session.id, **(attributes or {})}
         self._engine.host.emit(session.container.record, action, extra)

@@ -69,6 +69,7 @@ class Host:
         self.forget: Callable[[Container], None] = lambda _container: None
         self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
+        self.detached: Callable[[Record, str], None] = lambda _record, _exec: None
         self.run_ended: Callable[[str], None] = lambda _container: None
         self.run_seen: Callable[[Container], None] = lambda _container: None
         self.prepare_run: Callable[[Container], None] = lambda _container: None

@@ -288,6 +288,8 @@ class Task:
             case "failed":
                 error = error_from_json(event["error"])
                 self._report_start_failure(error, str(error))
+            case "detached":
+                self.host.detached(self.container.record, str(event["exec"]))
             case "exec_exited":
                 self.host.metering.reaped("exec")
                 self.host.exec_exited(str(event["exec"]), int(event["code"]))

@@ -494,6 +494,12 @@ class Shim:
 
     def add_client(self, session: Session, request: Message, fds: list[int]) -> None:
         """Attach the socket in `fds` to a session as the request asks."""
+
+        def gone(client: Client, detached: bool) -> None:
+            session.client_gone(client, detached)
+            if detached:
+                self._tell({"event": "detached", "exec": request.get("exec", "")})
+
         wants = {
             stream
             for key, stream in (("stdout", stdcopy.STDOUT), ("stderr", stdcopy.STDERR))
@@ -508,7 +514,7 @@ class Shim:
             detach_keys=bytes.fromhex(request.get("detach_keys", "")),
             on_change=session.client_changed,
             on_input=session.take_input,
-            on_gone=session.client_gone,
+            on_gone=gone,
         )
         session.add_client(client)
         client.feed(bytes.fromhex(request.get("preface", "")))

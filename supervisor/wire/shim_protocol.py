@@ -10,8 +10,8 @@ Requests of the zygote: `spawn` (no reply: the shim speaks on the passed socket)
 Requests of a shim: `start`, `wired`, `signal`, `resize`, `attach`, `exec`, `exec_state`,
 `state`, `acknowledge`.
 Events of a shim: `hello` (first on every connection), `created`, `network` (with an fd),
-`failed`, `exited`, `exec_exited`. An error is {"code": an OrlopError's code, "message": …}
-and, where a step of init failed, {"init": InitError.to_json()} beside them.
+`failed`, `exited`, `exec_exited`, `detached`. An error is {"code": an OrlopError's code,
+"message": …} and, where a step of init failed, {"init": InitError.to_json()} beside them.
 
 A newer supervisor must drive an older shim: fields are added, never changed, and VERSION
 grows with every addition.
@@ -24,7 +24,7 @@ from typing import Any
 
 from supervisor.errors import BY_CODE, InitError, Internal, OrlopError, ProtocolError
 
-VERSION = 2
+VERSION = 3
 MAX_MESSAGE = 64 * 1024
 MAX_FDS = 4
 

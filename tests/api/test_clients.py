@@ -57,6 +57,13 @@ def terminal(box: Box, *arguments: str) -> Iterator[Terminal]:
             os.waitpid(it.pid, 0)
 
 
+def actions(box: Box, container: str, action: str) -> list[str]:
+    """The events so far that the container had of this kind."""
+    filters = ("--filter", f"container={container}", "--filter", f"event={action}")
+    told = box.ok("events", "--since", "1h", "--until", "0s", *filters, "--format", "{{.Action}}")
+    return told.splitlines()
+
+
 def test_a_terminal_detaches_and_comes_back(box: Box) -> None:
     with terminal(box, "run", "-it", "--name", "tty", IMAGE, "sh") as it:
         it.expect(b"# ")
@@ -66,12 +73,25 @@ def test_a_terminal_detaches_and_comes_back(box: Box) -> None:
         it.type(b"\x10\x11")  # ctrl-p ctrl-q
         eventually(lambda: box.status("tty") == "running")
         assert it.wait() == 0
+    assert actions(box, "tty", "detach") == ["detach"]
     with terminal(box, "attach", "tty") as it:
         it.type(b"echo B$((40+3))\n")
         it.expect(b"B43")
         it.type(b"exit 4\n")
         eventually(lambda: box.status("tty") == "exited")
     assert box.state("tty")["ExitCode"] == 4
+
+
+def test_an_exec_session_goes_on_when_its_terminal_detaches(box: Box) -> None:
+    container = box.start()
+    with terminal(box, "exec", "-it", container, "sh") as it:
+        it.type(b"echo A$((40+2))\n")
+        it.expect(b"A42")
+        it.type(b"\x10\x11")
+        assert it.wait() == 1  # docker's status and words for it
+    assert actions(box, container, "exec_detach") == ["exec_detach"]
+    assert actions(box, container, "exec_die") == []
+    assert actions(box, container, "detach") == []
 
 
 def test_exec_in_a_terminal(box: Box) -> None:
