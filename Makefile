@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench demo guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load demo guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-guest    the second half: a User-Mode Linux guest'
 	@echo 'make demo          run containers and show what isolates and limits them'
 	@echo 'make bench         measure, beside runc'
+	@echo 'make load          start hundreds of containers of several kinds, and report'
 	@echo 'make coverage      branch coverage of the unit and host tests'
 	@echo 'make format        rewrite the sources as `make check` wants them'
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
@@ -54,6 +55,10 @@ test-guest:
 bench:
 	@$(SETUP) bench
 	$(BIN)/python -m tests.bench
+
+load:
+	@$(SETUP) test
+	$(BIN)/python -m tests.load
 
 demo:
 	@$(SETUP) demo
