@@ -35,7 +35,7 @@ def _short(draft: Draft, node: Node) -> None:
         return
     source, *rest = parts
     if source.startswith((".", "/", "~")):
-        source = draft.reader.path(source)
+        source = draft.reader.path(source, node)
     else:
         source = _volume(draft, source, node)
     draft.host.setdefault("Binds", []).append(":".join([source, *rest]))
@@ -91,7 +91,7 @@ def _complete(draft: Draft, made: Json, node: Keys) -> None:
     if made["Type"] == "bind":
         if "Source" not in made:
             raise Wrong(node.place, "source is missing: type: bind needs a path of this host")
-        made["Source"] = draft.reader.path(made["Source"])
+        made["Source"] = draft.reader.path(made["Source"], at)
         made["BindOptions"] = {"CreateMountpoint": True, **made.get("BindOptions", {})}
     elif "Source" in made:
         made["Source"] = _volume(draft, made["Source"], at)

@@ -68,7 +68,7 @@ def _env_file(draft: Draft, node: Node) -> None:
 
 def _one_env_file(reader: Reader, node: Node) -> tuple[str, bool]:
     if not isinstance(node, Keys):
-        return reader.path(reader.text(node)), True
+        return reader.path(reader.text(node), node), True
     found: dict[str, object] = {}
 
     def keep(name: str, value: object) -> None:
@@ -84,7 +84,7 @@ def _one_env_file(reader: Reader, node: Node) -> tuple[str, bool]:
     )
     if "path" not in found:
         raise Wrong(node.place, "path is missing")
-    return reader.path(str(found["path"])), bool(found.get("required", True))
+    return reader.path(str(found["path"]), node), bool(found.get("required", True))
 
 
 def _read(path: str, variables: Mapping[str, str], node: Node) -> dict[str, str]:
@@ -208,7 +208,7 @@ def _security(draft: Draft, node: Node) -> None:
         for profile in ("seccomp=", "seccomp:"):
             path = text.removeprefix(profile)
             if path != text and path not in ("unconfined", "builtin"):
-                text = profile + draft.reader.path(path)
+                text = profile + draft.reader.path(path, node)
         return values.security_option(text)
 
     found = each(option)(draft.reader, node)

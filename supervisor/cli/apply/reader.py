@@ -59,7 +59,9 @@ class Reader:
         except OrlopError as error:
             raise Wrong(node.place, error.message) from None
         except ValueError as error:
-            raise Wrong(node.place, f"'{text}': {error}") from None
+            quoted = f"'{text}'"
+            said = str(error) if quoted in str(error) else f"{quoted}: {error}"
+            raise Wrong(node.place, said) from None
 
     def truth(self, node: Node) -> bool:
         """true or false, and YAML's other words for them."""
@@ -149,10 +151,14 @@ class Reader:
                 said = f"{name} is not supported: {why}" if why else _unknown(name, reads, where)
                 self.problems.add((node.places[name], said))
 
-    def path(self, text: str) -> str:
+    def path(self, text: str, node: Node) -> str:
         """A path of this host, absolute: ~ is the home, others are beside the file."""
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            raise Wrong(node.place, f"'{text}': this host has no such user") from None
         # A file's `../x` is beside its folder, whatever link that is.
-        return os.path.normpath(self.folder / Path(text).expanduser())
+        return os.path.normpath(self.folder / path)
 
     def _expanded(self, node: Scalar) -> str:
         def missing(name: str) -> None:

@@ -16,7 +16,7 @@ Json = dict[str, Any]
 def read_network(key: str, place: Place, node: Node, reader: Reader, project: str) -> Network:
     """One entry of `networks:`; raises Wrong."""
     made: Json = {"Driver": "bridge"}
-    common = _Common(f"{project}_{key}", reader)
+    common = _Common(key, f"{project}_{key}", reader)
     entries = reader.optional_map(node)
     reader.fields(
         entries,
@@ -45,7 +45,7 @@ def read_network(key: str, place: Place, node: Node, reader: Reader, project: st
 def read_volume(key: str, place: Place, node: Node, reader: Reader, project: str) -> Volume:
     """One entry of `volumes:`; raises Wrong."""
     made: Json = {"Driver": "local"}
-    common = _Common(f"{project}_{key}", reader)
+    common = _Common(key, f"{project}_{key}", reader)
     entries = reader.optional_map(node)
     reader.fields(
         entries,
@@ -69,15 +69,18 @@ def read_volume(key: str, place: Place, node: Node, reader: Reader, project: str
 class _Common:
     """What networks and volumes both have: name, labels, external."""
 
-    def __init__(self, name: str, reader: Reader) -> None:
+    def __init__(self, key: str, name: str, reader: Reader) -> None:
         self.name = name
         self.external = False
+        self._key = key
         self.labels: Json = {}
         self.reads = {"name": self._name, "labels": self._labels, "external": self._external}
         self._reader = reader
 
     def check(self, entries: Keys) -> None:
         """An external one is what somebody else has made of it; raises Wrong."""
+        if self.external and "name" not in entries.entries:
+            self.name = self._key
         others = sorted(entries.entries.keys() - {"name", "external"})
         if self.external and others:
             raise Wrong(
@@ -112,9 +115,12 @@ def _ipam(reader: Reader, node: Node) -> Json:
         ranges: list[str] = []
         gateways: list[str] = []
         taken: list[tuple[str, str]] = []
+        before = len(reader.problems)
         for item in reader.items(value):
             with reader.noting():
                 _pool(reader, item, subnets, ranges, gateways, taken)
+        if len(reader.problems) > before:
+            return
         try:
             pools.extend(subnet_values.pools(subnets, ranges, gateways, taken))
         except ValueError as error:
@@ -141,6 +147,8 @@ def _pool(
                 raise Wrong(at.place, str(error)) from None
 
     entries = reader.map(node)
+    if "subnet" not in entries.entries:
+        raise Wrong(node.place, "subnet is missing")
     reads = {
         "aux_addresses": reserved,
         "gateway": lambda value: gateways.extend(reader.value(value, subnet_values.gateway)),
@@ -148,5 +156,3 @@ def _pool(
         "subnet": lambda value: subnets.extend(reader.value(value, subnet_values.subnet)),
     }
     reader.fields(entries, reads, "ipam.config")
-    if "subnet" not in entries.entries:
-        raise Wrong(node.place, "subnet is missing")
