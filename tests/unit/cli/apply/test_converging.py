@@ -281,8 +281,8 @@ def test_a_daemon_that_refuses(
     assert capfd.readouterr() == (
         "",
         (
-            "orlop: cannot create container shop-db-1: no room; what is listed as done stays, the same"
-            " command goes on from there\n"
+            "orlop: cannot create container shop-db-1: no room; what is listed as done stays,"
+            " the same command goes on from there\n"
         ),
     )
 
@@ -313,8 +313,8 @@ def test_a_wrong_file_is_told_of_without_a_daemon(
         (
             f"{path}:2:3: services.a has no image\n"
             f"{path}:2:7: unknown key 'imag' in services.a: did you mean 'image'?\n"
-            f"{path}:3:17: build is not supported: build the image with buildah, give it to this host"
-            " by orlop load, and name it by image\n"
+            f"{path}:3:17: build is not supported: build the image with buildah, give it to"
+            " this host by orlop load, and name it by image\n"
             f"orlop: {path} has 3 errors: nothing was done\n"
         ),
     )
@@ -349,7 +349,7 @@ def test_stdin_and_variables_beside_the_file(
     (tmp_path / ".env").write_text("IMAGE=box\nNAME=behind\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NAME", "shop")
-    text = FILE.replace("box", "${IMAGE}").replace("name: shop", "name: ${NAME}")
+    text = FILE.replace("box", "'${IMAGE}'").replace("name: shop", "name: ${NAME}")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert orlop("apply", "--dry-run", "-") == 0
     assert capfd.readouterr().out == "+ create container shop-db-1\n"
