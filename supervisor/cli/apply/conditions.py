@@ -30,7 +30,7 @@ def reached(container: seen.Container | None, name: str, condition: str) -> bool
         return container.status == "exited"
     if condition != HEALTHY:
         return container.runs or container.status == "exited"
-    if container.runs and not container.health:
+    if container.status == "running" and not container.health:
         raise Failure(f"container {name} was to become healthy and has no healthcheck")
     if container.status in ("exited", "dead"):
         raise Failure(

@@ -17,7 +17,6 @@ _WORDS = {
     "EnableIPv6": "enable_ipv6",
     "Entrypoint": "entrypoint",
     "Env": "environment",
-    "ExposedPorts": "expose",
     "Healthcheck": "healthcheck",
     "Hostname": "hostname",
     "IPAM": "ipam",
@@ -122,6 +121,11 @@ def _flat(config: Json) -> Iterator[tuple[str, str]]:
                 yield from _leaves(_HOST_WORDS.get(field, field), part)
         elif name == "NetworkingConfig":
             yield from _leaves("networks", value.get("EndpointsConfig", {}))
+        elif name == "ExposedPorts":
+            published = config["HostConfig"].get("PortBindings", ())
+            for port in value:
+                if port not in published:  # those are told of as ports
+                    yield f"expose.{port}", "{}"
         elif name == "Env":
             pairs = (text.partition("=") for text in value)
             yield from _leaves("environment", {key: text for key, _, text in pairs})

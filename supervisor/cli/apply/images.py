@@ -35,7 +35,7 @@ def pull_images(
 
 def _pull(client: Client, ref: str) -> None:
     try:
-        pull_image(client, parse(ref).with_default_tag(), None, quiet=True)
+        pull_image(client, parse(ref).with_default_tag(), None, quiet=False, aside=True)
     except (DaemonError, StreamFailed, OrlopError) as error:
         why = error.reason if isinstance(error, DaemonError) else error.message
         raise Failure(f"image {ref} cannot be pulled: {why}: nothing was done") from None

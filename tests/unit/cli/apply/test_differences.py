@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.cli.apply import marks
 from supervisor.cli.apply.differences import differences
-from tests.unit.cli.apply.files import service_of
+from tests.unit.cli.apply.files import project_of, service_of
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,15 @@ from tests.unit.cli.apply.files import service_of
             "networks: {default: {aliases: [x]}}",
             ['networks.shop_default.Aliases: ["web"] -> ["web", "x"]'],
         ),
+        (
+            "ports: ['80:80']\nexpose: [82]",
+            "ports: ['80:81']\nexpose: [82]",
+            [
+                'ports.80/tcp: [{"HostIp": "", "HostPort": "80"}] is gone',
+                'ports.81/tcp: [{"HostIp": "", "HostPort": "80"}] is new',
+            ],
+        ),
+        ("", "ports: [80]", ['ports.80/tcp: [{"HostIp": "", "HostPort": ""}] is new']),
         ("restart: no", "restart: always", ['restart.Name: "no" -> "always"']),
         ("healthcheck: {test: a}", "", ['healthcheck.Test: ["CMD-SHELL", "a"] is gone']),
     ],
@@ -43,6 +54,20 @@ from tests.unit.cli.apply.files import service_of
 def test_in_the_words_of_the_file(old: str, new: str, said: list[str]) -> None:
     found = differences(service_of(old).config, service_of(new).config)
     assert [str(one) for one in found] == said
+
+
+def test_the_example_of_the_documentation() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "apply.md").read_text()
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    before, after = (
+        next(
+            one.config for one in project_of(example, variables=given).services if one.name == "web"
+        )
+        for given in ({}, {"PORT": "8000"})
+    )
+    found = differences(before, after)
+    words = ", ".join(f"{word} changed" for word in dict.fromkeys(one.word for one in found))
+    assert f"~ recreate container shop-web-1 ({words})\n        {found[0]}\n" in text
 
 
 def test_every_field_that_a_service_can_set_has_a_word_of_the_file() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.cli.apply.services import KEYS, REFUSED
 from supervisor.docker.create import decode_create
 from supervisor.docker.unsupported import refuse_unsupported
 from tests.unit.cli.apply.files import FOLDER, config_of, service_of, wrong
@@ -260,3 +261,11 @@ def test_a_namespace_of_a_service_waits_for_it() -> None:
     service = service_of("pid: service:db")
     assert [one.service for one in service.depends] == ["db"]
     assert service.shares == ("db",)
+
+
+def test_the_documentation_has_every_key() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "apply.md").read_text()
+    supported, refused = text.split("### Services")[1].split("Refused by name:")
+    assert {name for name in KEYS if f"`{name}`" not in supported} == set()
+    assert {name for name in REFUSED if f"`{name}`" not in refused} == set()
+    assert KEYS.keys() & REFUSED.keys() == set()
