@@ -89,7 +89,6 @@ def test_a_project_from_its_beginning_to_its_end(apply: Apply) -> None:
         "+ create container shop-web-1",
     ]
     assert box.ids() == []
-    assert apply.run(FILE, "--dry-run", "--exit-code").returncode == 2
 
     lines = apply.ok(FILE)
     assert [line for line in lines if not line.startswith(".")] == [*plan, "shop: 4 created"]
@@ -103,7 +102,6 @@ def test_a_project_from_its_beginning_to_its_end(apply: Apply) -> None:
         "= unchanged container shop-web-1",
     ]
     assert apply.ok(FILE) == [*unchanged, "shop: nothing to do"]
-    assert apply.run(FILE, "--dry-run", "--exit-code").returncode == 0
 
     # One that was stopped on request is started again, the job is not.
     box.ok("stop", "shop-db-1")
@@ -134,7 +132,6 @@ def test_a_project_from_its_beginning_to_its_end(apply: Apply) -> None:
     assert apply.ok(FILE, "--down") == ["- remove container shop-db-1", "shop: 1 removed"]
     assert box.ids() == []
     assert box.ok("volume", "ls", "-q", "--filter", "name=shop") == "shop_data"
-    assert apply.ok(FILE, "--down") == ["shop: nothing to do"]
 
 
 def test_what_fails_leaves_what_was_there(apply: Apply) -> None:

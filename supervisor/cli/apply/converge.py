@@ -30,6 +30,8 @@ class Converging:
         self.timeout = timeout
         self.say = say
         self.warn = warn
+        self.done = 0
+        """Steps that have changed something."""
 
     def run(self, plan: Plan) -> None:
         """All of it; a Failure says which step cannot be done. What is done until then stays."""
@@ -43,7 +45,7 @@ class Converging:
                     config = step.volume.config
                     body = {**config, "Labels": marks.marked(config, own)}
                     self.client.post("/volumes/create", body=body)
-            self.say(str(step))
+            self._tell(step)
         for service, todo in plan.services:
             if any(step.starts for step in todo):
                 self._await_dependencies(service)
@@ -52,7 +54,7 @@ class Converging:
         for step in plan.cleared:
             with self._doing(step):
                 self.client.delete(network_path(step.name))
-            self.say(str(step))
+            self._tell(step)
 
     # --- networks
 
@@ -65,7 +67,7 @@ class Converging:
             if step.changes:
                 with self._doing(step):
                     self._create_network(step)
-            self.say(str(step))
+            self._tell(step)
 
     def _create_network(self, step: Step) -> None:
         assert step.network is not None
@@ -101,7 +103,7 @@ class Converging:
                     self._post(step, "start")
                 case steps.UNPAUSE:
                     self._post(step, "unpause")
-        self.say(str(step))
+        self._tell(step)
 
     def _replacement(self, service: wanted.Service, step: Step) -> Replacement:
         assert step.container is not None
@@ -159,7 +161,7 @@ class Converging:
                 with self._doing(step):
                     assert step.container is not None
                     self._delete(step.container)
-                self.say(str(step))
+                self._tell(step)
 
     def _stop(self, containers: Iterable[seen.Container]) -> None:
         _finish(
@@ -176,6 +178,10 @@ class Converging:
         except DaemonError as error:
             if error.code != 404:  # it has gone by itself
                 raise
+
+    def _tell(self, step: Step) -> None:
+        self.say(str(step))
+        self.done += step.changes
 
     @contextmanager
     def _doing(self, step: Step) -> Iterator[None]:

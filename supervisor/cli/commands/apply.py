@@ -64,7 +64,8 @@ def apply(words: Sequence[str], context: Context) -> int:
     try:
         converging.run(todo)
     except Failure as failure:
-        failure.message += "; what is listed as done stays, the same command goes on from there"
+        if converging.done:
+            failure.message += "; what is listed as done stays"
         raise
     print(f"{project.name}: {_summary(todo)}")
     return 0

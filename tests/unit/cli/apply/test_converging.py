@@ -278,17 +278,26 @@ def test_a_daemon_that_refuses(
 ) -> None:
     empty.on_error("POST", "/containers/create", 409, "no room")
     assert orlop("apply", str(file)) == 1
+    assert capfd.readouterr() == ("", "orlop: cannot create container shop-db-1: no room\n")
+
+
+def test_what_is_done_before_a_failure_stays_and_is_told(
+    empty: FakeDaemon, orlop: Orlop, file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE.replace("none", "none, volumes: ['data:/d']") + "volumes: {data: }\n")
+    empty.on_json("POST", "/volumes/create", {"Name": "shop_data"}, 201)
+    empty.on_error("POST", "/containers/create", 409, "no room")
+    assert orlop("apply", str(file)) == 1
     assert capfd.readouterr() == (
-        "",
-        (
-            "orlop: cannot create container shop-db-1: no room; what is listed as done stays,"
-            " the same command goes on from there\n"
-        ),
+        "+ create volume shop_data\n",
+        "orlop: cannot create container shop-db-1: no room; what is listed as done stays\n",
     )
 
 
 def test_a_dry_run_asks_for_no_change(empty: FakeDaemon, orlop: Orlop, file: Path) -> None:
     assert orlop("apply", "--dry-run", "--pull", "always", str(file)) == 0
+    assert orlop("apply", "--dry-run", "--exit-code", str(file)) == 2
+    assert orlop("apply", "--dry-run", "--exit-code", "--down", str(file)) == 0
     assert {request.method for request in empty.requests} == {"GET"}
 
 
