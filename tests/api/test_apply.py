@@ -92,7 +92,11 @@ def test_a_project_from_its_beginning_to_its_end(apply: Apply) -> None:
 
     lines = apply.ok(FILE)
     assert [line for line in lines if not line.startswith(".")] == [*plan, "shop: 4 created"]
-    assert ". wait for shop-db-1 to be healthy" in lines
+    (passed,) = (
+        event for event in box.events("shop-db-1") if event["Action"] == "health_status: healthy"
+    )
+    (started,) = (event for event in box.events("shop-web-1") if event["Action"] == "start")
+    assert passed["timeNano"] < started["timeNano"]
     assert box.logs("shop-web-1") == "by the job\n"
 
     unchanged = [
