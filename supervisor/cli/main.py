@@ -27,6 +27,7 @@ COMMANDS = {
     "images": ("images", "List images"),
     "daemon": ("daemon", "Run the daemon"),
     "doctor": ("doctor", "Check what this host offers, and how to fix what it lacks"),
+    "apply": ("apply", "Make this host run what a file of services, networks and volumes says"),
     "attach": ("attach", "Attach standard input, output and error to a running container"),
     "commit": ("commit", "Create a new image from a container's changes"),
     "context": ("context", "Print what sets DOCKER_HOST, for docker's own commands"),
