@@ -47,7 +47,7 @@ COMMANDS = {
     "load": ("image_archives", "Load images from a tar archive or stdin"),
     "login": ("registries", "Authenticate to a registry"),
     "logout": ("registries", "Log out from a registry"),
-    "logs": ("logs", "Fetch the logs of a container"),
+    "logs": ("logs", "Fetch the logs of containers"),
     "network": ("networks", "Manage networks: create, ls, connect, impair and more"),
     "pause": ("control", "Pause all processes within one or more containers"),
     "port": ("port", "List the published ports of a container"),
