@@ -64,7 +64,7 @@ COMMANDS = {
     "stop": ("control", "Stop one or more running containers"),
     "system": ("system", "Manage Orlop: df, events, info, prune"),
     "tag": ("image_names", "Give an image another name"),
-    "top": ("top", "Display the running processes of a container"),
+    "top": ("top", "Display what all containers use, or the processes of one"),
     "unpause": ("control", "Unpause all processes within one or more containers"),
     "update": ("update", "Update the limits of one or more containers"),
     "version": ("info", "Show the version of the client and the daemon"),

@@ -256,6 +256,10 @@ class Metering(AgentMetering):
         pages = await self._asked().scrape(_SCRAPER, openmetrics)
         return OPENMETRICS if openmetrics else TEXT, functools.partial(self._pieces, pages)
 
+    async def usage(self, *, history: bool) -> Callable[[Write], Awaitable[None]]:
+        """What writes the JSON of all containers (docs/metrics.md, "The page")."""
+        return functools.partial(self._pieces, await self._asked().live(history))
+
     def stats(
         self, container_id: str, before: Any = None, *, compare: bool = False
     ) -> tuple[dict[str, Any], Any]:
