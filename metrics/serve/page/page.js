@@ -195,7 +195,7 @@ class Row {
     this.node.classList.toggle("idle", !now);
     say(this.name, one.name);
     say(this.image, one.image);
-    this.node.title = one.id.slice(0, 12);
+    this.node.cells[0].title = `${one.name}\n${one.image}\n${one.id.slice(0, 12)}`;
     const [kind, word] = badge(one);
     this.badge.className = `badge ${kind}`;
     say(this.badge, word);
