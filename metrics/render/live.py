@@ -74,14 +74,14 @@ def _container(one: Live, *, history: bool) -> dict[str, Any]:
             "cpus": limits.cpu_quota / limits.cpu_period if limits.cpu_quota else 0,
             "pids": limits.pids,
         },
-        "now": _now(one.figures, one.points) if one.figures else None,
+        "now": _now(one.figures, one.points, quota=limits.cpu_quota) if one.figures else None,
     }
     if history:
         answer["history"] = series(one.points)
     return answer
 
 
-def _now(figures: Figures, points: Sequence[Point]) -> dict[str, Any]:
+def _now(figures: Figures, points: Sequence[Point], *, quota: int) -> dict[str, Any]:
     """CPUs in use, bytes, bytes a second; pressure in seconds of waiting since the start."""
     pressure, cpu = figures.pressure, figures.cpu
     waited = (pressure.cpu_some, pressure.memory_some, pressure.io_some) if pressure else ()
@@ -91,7 +91,7 @@ def _now(figures: Figures, points: Sequence[Point]) -> dict[str, Any]:
         "threads": figures.tasks.threads if figures.tasks else None,
         "pressure": {n: w / _MILLION for n, w in zip(names, waited, strict=False) if w is not None},
     }
-    if cpu is not None and cpu.periods is not None:
+    if quota and cpu is not None and cpu.periods is not None:  # else cgroup v2 counts none
         answer["periods"], answer["throttled_periods"] = cpu.periods, cpu.throttled_periods
     return answer | rates(points)
 

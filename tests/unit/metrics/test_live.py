@@ -62,6 +62,12 @@ def test_a_running_one() -> None:
     assert (history["cpu"], history["received"]) == ([0.5, 0.5], [10, 1500])
 
 
+def test_without_a_quota_there_are_no_periods() -> None:
+    figures = Figures(cpu=Cpu(9, periods=0, throttled_periods=0))
+    (one,) = listed(container(figures=figures))["containers"]
+    assert one["now"] == {"memory": None, "threads": None, "pressure": {}}
+
+
 def test_one_that_has_ended() -> None:
     answer = listed(container(end=End(137, "oom_killed", 9, 12.5), restarts=2, oom_kills=1))
     assert (answer["at"], answer["cpus"], answer["memory"]) == (5.5, 2, 1 << 30)
