@@ -118,19 +118,23 @@ def test_cpu_and_memory_are_shown(box: Box) -> None:
 
 
 def test_top_shows_what_all_containers_use(box: Box) -> None:
-    box.start("--name", "busy", "--cpus", "0.5", "-m", "100m", script=BUSY)
+    box.start("--name", "busy", "--cpus", "0.1", "-m", "100m", script=BUSY)
     box.start("--name", "idle")
 
     def rows() -> dict[str, dict[str, str]]:
         _, *lines = box.ok("top", "--once").splitlines()
         return {line.split()[0]: dict(zip(TOP, line.split(), strict=True)) for line in lines}
 
-    eventually(lambda: rows()["busy"]["CPU %"] not in ("--", "0.0"), 20)
-    found = rows()
+    found: dict[str, dict[str, str]] = {}
+
+    def used_and_throttled() -> bool:
+        found.update(rows())
+        return not {"--", "0.0"} & {found["busy"]["CPU %"], found["busy"]["THR %"]}
+
+    eventually(used_and_throttled, 20)
     assert list(found) == ["busy", "idle"]  # who uses most comes first
-    assert 10 < float(found["busy"]["CPU %"]) < 90
+    assert 1 < float(found["busy"]["CPU %"]) < 40
     assert (found["busy"]["LIMIT"], found["busy"]["PIDS"]) == ("100M", "1")
-    assert float(found["busy"]["THR %"]) > 0
     assert found["idle"]["THR %"] == "--"
 
 
