@@ -103,14 +103,18 @@ class Container:
         """
         if self.host.closing and isinstance(request, m.StartRequested | m.RestartRequested):
             raise Unavailable("the daemon is stopping: it starts no container")
-        if self.task is not None and self.task.unspoken:
-            raise Unavailable(self.task.unspoken)
+        self.check_understood()
         answer = Answer()
         try:
             self._inbox_send.send_nowait((request, answer))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise NotFound(f"No such container: {self.record.name}") from None
         await answer.wait()
+
+    def check_understood(self) -> None:
+        """Unavailable while it has a shim of a version that this daemon does not speak."""
+        if self.task is not None and self.task.unspoken:
+            raise Unavailable(self.task.unspoken)
 
     async def until(self, predicate: Predicate) -> None:
         """Wait until the state satisfies `predicate` or the container is forgotten."""

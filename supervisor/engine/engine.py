@@ -495,6 +495,7 @@ class Engine:
                 await send_log(self.host.bundle(container), options, fd)
             if not options.stream:
                 return
+            container.check_understood()
             task = container.task
             if task is not None and task.shim is not None and task.accepts and container.state.live:
                 await task.shim.request("attach", fds=[fd], **fields)
