@@ -271,19 +271,20 @@ class Reconciler:
         `told` are run and shim by container, from before `alive` were the shims there are.
         """
         silent = [
-            (c, run, pid)
+            (c.id, run, pid)
             for c in self._containers()
             for run, pid in (told.get(c.id, (0, 0)),)
             if pid and pid not in alive and c.state.run == run and _shim_pid(c) == pid
         ]
-        for container, run, pid in self._silent.confirm(silent):
-            log.error("container %s: its shim %d is gone unheard", container.id[:12], pid)
-            if container.task is not None and container.task.run == run:
-                container.task.lose_shim()
-        lost = [(c, c.state.run) for c in self._containers() if c.state.live and not c.followed]
-        for container, _ in self._lost.confirm(lost):
-            log.error("container %s: nobody follows its run: ended", container.id[:12])
-            self._engine.settle(container)
+        for key, run, pid in self._silent.confirm(silent):
+            task = self._engine.containers[key].task
+            if task is not None and task.run == run:
+                log.error("container %s: its shim %d is gone unheard", key[:12], pid)
+                task.lose_shim()
+        lost = [(c.id, c.state.run) for c in self._containers() if c.state.live and not c.followed]
+        for key, _ in self._lost.confirm(lost):
+            log.error("container %s: nobody follows its run: ended", key[:12])
+            self._engine.settle(self._engine.containers[key])
 
 
 def _shim_pid(container: Container) -> int:

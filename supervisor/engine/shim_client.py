@@ -27,8 +27,8 @@ class ShimGone(Unavailable):
 
 async def connect(bundle: Path) -> ShimClient:
     """Connect to the shim that serves `bundle`; OSError where none does."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.setblocking(False)
         # By the folder's fd: the path may be longer than sun_path holds.
