@@ -22,7 +22,7 @@ from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merg
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
-from supervisor.daemon.opening import open_database
+from supervisor.daemon.opening import claimed, open_database
 from supervisor.engine.closing import stop_all
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
@@ -181,8 +181,9 @@ async def serve(config: Config) -> None:
         await images.load()
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
-        async with networks_of(engine, config):
-            await _run(engine, listening.listeners, config.on_exit)
+        with claimed(host.hierarchy):
+            async with networks_of(engine, config):
+                await _run(engine, listening.listeners, config.on_exit)
     finally:
         with trio.CancelScope(shield=True):
             host.close()

@@ -1,16 +1,20 @@
-"""Opening the data root's records: what cannot be read right is not started over."""
+"""What must be as it should before the daemon touches anything: its records, its groups."""
 
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import trio
 
 from supervisor.engine.host import KIND
 from supervisor.engine.remains import folders
-from supervisor.errors import Unavailable
+from supervisor.errors import Conflict, Unavailable
+from supervisor.kernel.cgroups import Hierarchy
 from supervisor.store.database import CorruptDatabase, Database
-from supervisor.store.layout import DataRoot
+from supervisor.store.layout import DataRoot, lock_soon
 
 log = logging.getLogger("orlop.daemon")
 
@@ -46,3 +50,24 @@ async def open_database(root: DataRoot) -> Database:
             await database.close()
         raise Unavailable(f"the records of {bundles} containers in {root.path} are lost; {ways}")
     return database
+
+
+@contextmanager
+def claimed(hierarchy: Hierarchy) -> Iterator[None]:
+    """The prepared parent group is this daemon's for the block; Conflict if it is another's.
+
+    Each would take the other's containers for leftovers.
+    """
+    if not hierarchy.folder:
+        yield
+        return
+    fd = os.open(hierarchy.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not lock_soon(fd):
+            raise Conflict(
+                f"another orlop daemon has its containers' cgroups in {hierarchy.folder}: "
+                "give this one a --cgroup-parent of its own"
+            )
+        yield
+    finally:
+        os.close(fd)

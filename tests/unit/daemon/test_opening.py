@@ -12,8 +12,9 @@ import trio
 
 from supervisor.daemon.config import Config
 from supervisor.daemon.main import serve
-from supervisor.daemon.opening import open_database
-from supervisor.errors import Unavailable
+from supervisor.daemon.opening import claimed, open_database
+from supervisor.errors import Conflict, Unavailable
+from supervisor.kernel.cgroups import Hierarchy, Layout
 from supervisor.store.database import Database
 from supervisor.store.layout import DataRoot
 from supervisor.store.table import MIGRATIONS
@@ -111,3 +112,16 @@ async def test_a_newer_schema_stops_the_daemon_before_it_does_anything(
         await serve(config)
     assert contents(root.path) | {"lock": b""} == before | {"lock": b""}
     assert sorted(os.listdir(tmp_path)) == ["data"]
+
+
+def test_groups_are_one_daemon_s(tmp_path: Path) -> None:
+    (tmp_path / "orlop").mkdir()
+    (tmp_path / "other").mkdir()
+    layout = Layout(kind="unified", unified=str(tmp_path))
+    with claimed(Hierarchy(layout, "orlop")):
+        with pytest.raises(Conflict, match="give this one a --cgroup-parent of its own"):
+            claimed(Hierarchy(layout, "orlop")).__enter__()
+        with claimed(Hierarchy(layout, "other")):
+            pass
+    with claimed(Hierarchy(layout, "orlop")), claimed(Hierarchy(Layout(kind="none"))):
+        pass
