@@ -113,6 +113,10 @@ async def _adopt(
         try:
             await shim.greeted.wait()
             _adopt_cgroup(engine, container, task)
+            if task.unspoken:
+                log.error("container %s is left alone: %s", container.id[:12], task.unspoken)
+                await _adopt_unheard(engine, container, task)
+                return
             state = await shim.request("state")
             if state["phase"] in ("starting", "running"):
                 await engine.network_runs.restoring.adopt(container, int(state["pid"]))
@@ -122,6 +126,16 @@ async def _adopt(
             log.warning("container %s: adopting: %s", container.id[:12], error)
         finally:
             adopted.set()
+
+
+async def _adopt_unheard(engine: Engine, container: Container, task: Task) -> None:
+    """Serve the names and ports of a container whose shim tells nothing that is understood."""
+    pid = container.state.pid
+    try:
+        if pid and task.group is not None and pid in task.group.procs():  # and no later process
+            await engine.network_runs.restoring.adopt(container, pid)
+    except OSError as error:
+        log.warning("container %s: its cgroup: %s", container.id[:12], error)
 
 
 def _adopt_cgroup(engine: Engine, container: Container, task: Task) -> None:

@@ -214,7 +214,7 @@ def test_versions_and_damage(new_box: Box) -> None:
     damaged(box, pid)
     with program(box, SPEAKS.format(1, 1)):  # the shim is newer than the daemon
         box.daemon.start()
-    assert "speaks version 2 of the shim protocol, this daemon 1 to 1" in box.daemon.log
+    assert "is left alone: the container's shim speaks version 2 of the " in box.daemon.log
     for words in (("stop", "old"), ("exec", "old", "true"), ("rm", "-f", "old"), ("kill", "old")):
         assert "use the orlop that started the container" in box.orlop(*words).stderr
     refused = box.orlop("run", "--rm", IMAGE, "true")
