@@ -16,6 +16,7 @@ from supervisor.store.table import Put, RecordTable
 from tests.api.box import FOREVER, IMAGE, Box, eventually
 from tests.support import procfs
 from tests.support.daemon import Daemon
+from tests.support.pace import limit
 
 QUICK = (
     "from supervisor.engine import reconcile; reconcile.INTERVAL = 0.2; "
@@ -104,7 +105,7 @@ def after_a_stop_of_all(box: Box) -> None:
     box.ok("stop", "-t", "0", by_user)
     assert box.daemon.stop() == 0
     assert "all containers are stopped first" in box.daemon.log
-    assert box.daemon.processes() == []
+    eventually(lambda: box.daemon.processes() == [])
     box.daemon.start()
     eventually(lambda: box.logs(polite).count("ready") == 2)
     assert box.logs(polite).count("told") == 1
@@ -142,9 +143,10 @@ def test_what_belongs_to_nobody_goes(new_box: Box) -> None:
 def unacknowledged(box: Box) -> None:
     """The supervisor died after the end was written down, and before the shim heard of that."""
     ref = box.start()
-    shim = parent(box.state(ref)["Pid"])
+    pid = box.state(ref)["Pid"]
+    shim = parent(pid)
     os.kill(shim, signal.SIGSTOP)
-    crash(box, pid_1(shim))
+    crash(box, pid)
     table = records(box)
     [(key, document)] = table.read("container")
     ended = document.replace(b'"phase":"running"', b'"phase":"exited"')
@@ -158,11 +160,6 @@ def unacknowledged(box: Box) -> None:
     eventually(lambda: not Path(f"/proc/{shim}").exists())
     assert f"shim process {shim} was left over: removed" in box.daemon.log
     box.remove_all()
-
-
-def pid_1(shim: int) -> int:
-    """The container's PID 1, the shim's only child."""
-    return int(Path(f"/proc/{shim}/task/{shim}/children").read_text().split()[0])
 
 
 def left_by_others(box: Box) -> None:
@@ -184,8 +181,8 @@ def left_by_others(box: Box) -> None:
         # Starts go on all the while, and nothing of theirs is taken for a leftover.
         for _ in range(3):
             assert box.run(script="sleep 0.3; echo here").stdout == "here\n"
-        assert held.wait(20) == -signal.SIGKILL
-        assert shim.wait(20) == -signal.SIGKILL
+        assert held.wait(limit(20)) == -signal.SIGKILL
+        assert shim.wait(limit(20)) == -signal.SIGKILL
         gone = [*groups(box, STRANGE), *groups(box, rests), bundles / STRANGE]
         eventually(lambda: not any(path.exists() for path in gone))
         eventually(lambda: not (bundles / rests / "shim.sock").exists())
