@@ -22,7 +22,7 @@ from supervisor.engine.metering import exit_reason
 from supervisor.engine.record import Record
 from supervisor.engine.task import Task
 from supervisor.engine.tree_use import TreeUse
-from supervisor.errors import NotFound, OrlopError
+from supervisor.errors import NotFound, OrlopError, Unavailable
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
@@ -81,6 +81,15 @@ class Container:
         """The machine's state now."""
         return self.record.state
 
+    @property
+    def followed(self) -> bool:
+        """Somebody sees a run to its end, or takes away what is left of it."""
+        return self.task is not None or not self._run_over.is_set()
+
+    async def rest(self) -> None:
+        """Return when nothing is left of a run that is over."""
+        await self._run_over.wait()
+
     # --- facts and requests -------------------------------------------------------------
 
     def post(self, fact: m.Fact) -> None:
@@ -90,13 +99,25 @@ class Container:
             self._inbox_send.send_nowait((fact, None))
 
     async def ask(self, request: m.Request) -> None:
-        """Make a request; returns when it is accepted, raises why it is not."""
+        """Make a request; returns when it is accepted, raises why it is not.
+
+        Unavailable for starts while the daemon stops all containers, and for everything while
+        the container has a shim that is not understood.
+        """
+        if self.host.closing and isinstance(request, m.StartRequested | m.RestartRequested):
+            raise Unavailable("the daemon is stopping: it starts no container")
+        self.check_understood()
         answer = Answer()
         try:
             self._inbox_send.send_nowait((request, answer))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise NotFound(f"No such container: {self.record.name}") from None
         await answer.wait()
+
+    def check_understood(self) -> None:
+        """Unavailable while it has a shim of a version that this daemon does not speak."""
+        if self.task is not None and self.task.unspoken:
+            raise Unavailable(self.task.unspoken)
 
     async def until(self, predicate: Predicate) -> None:
         """Wait until the state satisfies `predicate` or the container is forgotten."""

@@ -76,6 +76,7 @@ class Host:
         self.tell_volumes: Callable[[Record, str], None] = lambda _record, _action: None
         self.let_go_volumes: Callable[[Record], Awaitable[None]] = _nothing
         self.network_runs: NetworkRuns | None = None
+        self.closing = False  # all containers are being stopped for good
         self.dns: tuple[str, ...] = ()  # what containers ask in place of the host's resolvers
         self._unwritten: dict[tuple[str, str], Callable[[], Put | None]] = {}
         self._programs: dict[tuple[DeviceRule, ...], int] = {}

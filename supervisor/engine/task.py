@@ -125,6 +125,16 @@ class Task:
         if not self._over:
             self._report_lost()
 
+    @property
+    def unspoken(self) -> str:
+        """Why nothing can be asked of its shim, "" where everything can."""
+        return self.shim.unspoken if self.shim is not None else ""
+
+    def lose_shim(self) -> None:
+        """The shim is gone, whatever its connection says."""
+        if self.shim is not None:
+            self.shim.close()
+
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
         self.group = group
@@ -224,6 +234,11 @@ class Task:
         if self.shim.gone:
             self._launched.set()  # nothing will be: whoever tells the end need not wait
             return
+        if self.shim.unspoken:  # the zygote is of another orlop, installed meanwhile
+            self._report_start_failure(None, self.shim.unspoken)
+            self._launched.set()
+            self.shim.close()  # a shim that nobody wants anything of leaves
+            return
         if self._spawned:  # not by a supervisor before this one
             self.host.metering.stage("shim", self._spawned)
         self.accepts = True
@@ -272,7 +287,9 @@ class Task:
     # --- what the shim tells ------------------------------------------------------------
 
     async def take(self, event: Message) -> None:
-        """Handle one event of the shim."""
+        """Handle one event of the shim; of one that is not understood only its end counts."""
+        if self.unspoken:
+            return
         match event.get("event"):
             case "created":
                 if not self._network.is_done and self._launched.is_set():
