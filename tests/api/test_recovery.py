@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.store.table import Put, RecordTable
+from supervisor.wire.shim_protocol import VERSION
 from tests.api.box import FOREVER, IMAGE, Box, eventually
 from tests.support import procfs
 from tests.support.daemon import Daemon
@@ -209,9 +210,10 @@ def test_versions_and_damage(new_box: Box) -> None:
     pid = box.state(ref)["Pid"]
     box.daemon.stop()
     damaged(box, pid)
-    with program(box, SPEAKS.format(1, 1)):  # the shim is newer than the daemon
+    with program(box, SPEAKS.format(1, VERSION - 1)):  # the shim is newer than the daemon
         box.daemon.start()
-    assert "is left alone: the container's shim speaks version 2 of the " in box.daemon.log
+    newer = f"is left alone: the container's shim speaks version {VERSION} of the "
+    assert newer in box.daemon.log
     for words in (("stop", "old"), ("exec", "old", "true"), ("rm", "-f", "old"), ("kill", "old")):
         assert "use the orlop that started the container" in box.orlop(*words).stderr
     refused = box.orlop("run", "--rm", IMAGE, "true")
@@ -219,7 +221,7 @@ def test_versions_and_damage(new_box: Box) -> None:
     assert refused.returncode == 125
     assert (box.status("old"), box.state("old")["Pid"]) == ("running", pid)
     box.daemon.stop()
-    with program(box, SPEAKS.format(1, 3)):  # and now older
+    with program(box, SPEAKS.format(1, VERSION + 1)):  # and now older
         box.daemon.start()
     assert box.ok("exec", ref, "echo", "again") == "again"
     assert box.state(ref)["Pid"] == pid
