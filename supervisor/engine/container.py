@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker.health import check_of
 from supervisor.engine.host import Host
 from supervisor.engine.metering import exit_reason
@@ -159,6 +160,7 @@ class Container:
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
+                failpoints.hit("container.record")
                 self._saved = self.host.save(self.record)
                 if self.state.phase in SETTLED and not self._known_by_record():
                     await self._saved.wait()
@@ -182,7 +184,9 @@ class Container:
             case m.Cleanup():
                 self.nursery.start_soon(self._clean_up)
             case m.Forget():
+                failpoints.hit("rm.forget")
                 await self.host.delete(self.record).wait()
+                failpoints.hit("rm.answer")
                 self.host.forget(self)
                 self.forgotten.set()
             case m.Emit(action, attributes):
@@ -255,7 +259,9 @@ class Container:
         await self.tree.close()
         self.drop_early_clients()
         try:
+            failpoints.hit("rm.volumes")
             await self.host.let_go_volumes(self.record)
+            failpoints.hit("rm.snapshot")
             await self.host.remove_resources(self.record)
         except (OSError, OrlopError) as error:
             self.post(m.CleanFailed(str(error)))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.engine import record as records
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
@@ -130,6 +131,7 @@ async def _catch_up(container: Container, task: Task, state: Message) -> None:
 
 def _settle(engine: Engine, container: Container) -> None:
     """No shim answers: the exit record says how it ended, or nothing does."""
+    failpoints.hit("recover.settle")
     run = container.state.run
     record = _read(engine, container)
     group = _group(engine, container)
@@ -177,6 +179,7 @@ def _kill(group: Group) -> None:
 
 def _sweep(engine: Engine) -> None:
     """Remove cgroups and bundles of containers that no record knows."""
+    failpoints.hit("recover.sweep")
     damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
     known = set(engine.containers) | damaged
     for name in engine.host.hierarchy.names():

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker.volumes import ANONYMOUS_LABEL, VolumeBody
 from supervisor.engine.name_locks import NameLocks
 from supervisor.engine.record import Record
@@ -100,6 +101,7 @@ class Volumes:
                 return self._volumes[name]
             volume = folders.new_volume(self.host.root, name, labels, body.driver_opts)
             with trio.CancelScope(shield=True):
+                failpoints.hit("volume.row")
                 await self.host.database.put(KIND, name, folders.encode(volume))
                 await self.make([volume])
         return volume
@@ -149,6 +151,7 @@ class Volumes:
                 folders.remove(self.host.root, volume)
             del self._volumes[volume.name]
             self.host.empty_trash_soon()
+            failpoints.hit("volume.forget")
             await self.host.database.delete(KIND, volume.name)
         self.publish("destroy", volume.name, {})
 

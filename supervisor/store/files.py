@@ -13,6 +13,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from supervisor import failpoints
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -67,6 +69,7 @@ def empty_trash(trash: Path) -> tuple[OSError, ...]:
     and no stack, and a kill at any moment loses no progress.
     """
     failures: list[OSError] = []
+    failpoints.hit("trash.empty")
     trash_fd = os.open(trash, _FOLDER)
     try:
         refused: set[str] = set()
