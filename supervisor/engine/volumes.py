@@ -107,12 +107,15 @@ class Volumes:
         return volume
 
     async def make(self, volumes: Sequence[Volume]) -> None:
-        """Make the folders of volumes whose rows are written; the rows go if that fails."""
+        """Make the folders of volumes whose rows are written; both go again if that fails."""
         for volume in volumes:
             try:
                 with disk_errors(volume.name):
                     await trio.to_thread.run_sync(folders.make, volume)
             except OrlopError:
+                with suppress(OSError):  # a folder without a row would be a volume again
+                    folders.remove(self.host.root, volume)
+                self.host.empty_trash_soon()
                 await self.host.database.apply(Delete(KIND, v.name) for v in volumes)
                 raise
             self._volumes[volume.name] = volume
