@@ -56,6 +56,8 @@ async def _recover_one(engine: Engine, container: Container) -> None:
     if state.live:
         await _recover_run(engine, container)
     else:
+        _complete(engine, container)
+        await _let_go(engine, container)
         await engine.network_runs.end(container)
     for effect in m.resume(container.state, trio.current_time()):
         container.do(effect)
@@ -72,6 +74,42 @@ async def _recover_run(engine: Engine, container: Container) -> None:
     engine.nursery.start_soon(_adopt, engine, container, shim, adopted)
     with trio.move_on_after(ADOPT_SECONDS):
         await adopted.wait()
+
+
+def _complete(engine: Engine, container: Container) -> None:
+    """Make the folders of a container whose creation was broken off between record and folders."""
+    if container.state.phase is not m.Phase.CREATED:
+        return
+    if not engine.host.bundle(container).exists():
+        try:
+            engine.host.make_folders(container.record)
+        except OSError as error:
+            log.warning("container %s: its folders: %s", container.id[:12], error)
+
+
+async def _let_go(engine: Engine, container: Container) -> None:
+    """The end of its run is on disk; a shim that was not told so before a crash is told now.
+
+    After a start that failed it may still be about to end its container.
+    """
+    try:
+        shim = await connect(engine.host.bundle(container))
+    except OSError:
+        return
+    group = _group(engine, container)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shim.run)
+        with trio.move_on_after(ADOPT_SECONDS):
+            try:
+                ended = (await shim.request("state"))["phase"] == "exited"
+                if not ended and group is not None:
+                    group.kill()
+                while not ended:
+                    ended = (await shim.events.receive()).get("event") == "exited"
+                await shim.request("acknowledge")
+            except (OrlopError, OSError, trio.EndOfChannel) as error:
+                log.info("container %s: its shim: %s", container.id[:12], error)
+        nursery.cancel_scope.cancel()
 
 
 async def _connect(engine: Engine, container: Container) -> ShimClient | None:

@@ -98,11 +98,13 @@ class RecordTable:
             *(_delete(deletes[i : i + _ROWS]) for i in range(0, len(deletes), _ROWS)),
         ]
         try:
-            failpoints.hit("database.commit")
+            if statements:
+                failpoints.hit("database.commit")
             self._run(statements)
         except (sqlite3.Error, OSError) as error:
             raise self._error(error) from error
-        failpoints.hit("database.committed")
+        if statements:
+            failpoints.hit("database.committed")
         if self.damaged:
             self.damaged -= set(last)
 
