@@ -61,9 +61,10 @@ class Rig:
 
     def restart(self, points: str = "") -> bool:
         """Kill it if it runs, start it again."""
-        if self.daemon.running:
-            self.daemon.kill()
-        return self.start(points)
+        with self.lock:
+            if self.daemon.running:
+                self.daemon.kill()
+            return self.start(points)
 
     # --- requests
 
@@ -105,9 +106,8 @@ class Rig:
 
     def state(self, ref: str) -> dict[str, Any] | None:
         """The State of a container, None where there is none of this name."""
-        status, answer = self.daemon.request("GET", f"/containers/{ref}/json", timeout=PATIENCE)
-        assert status in {200, 404}, answer
-        return dict(answer["State"]) if status == 200 else None
+        answer = self.ask("GET", f"/containers/{ref}/json", expected={200, 404})
+        return dict(answer["State"]) if "State" in answer else None
 
     def status(self, ref: str) -> str:
         """Its Status, "absent" where there is none."""
@@ -228,4 +228,3 @@ def nested_rig() -> Iterator[Rig]:
             if not daemon.running:
                 rig.start()
             daemon.close()
-

@@ -43,9 +43,7 @@ class Warden:
     """Our end of `warden.py`: processes are started below it and reaped by it."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-IS", str(WARDEN))) -> None:
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._unread = b""
         self._exits: dict[int, int] = {}
 

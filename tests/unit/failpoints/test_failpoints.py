@@ -63,7 +63,9 @@ def test_an_error_is_the_kernels() -> None:
     switch_on("start.cgroup=error:ENOSPC")
     failpoints.hit("start.limits")
     for _ in range(3):
-        with pytest.raises(OSError, match=r"No space left on device \(failpoint start.cgroup\)") as e:
+        with pytest.raises(
+            OSError, match=r"No space left on device \(failpoint start.cgroup\)"
+        ) as e:
             failpoints.hit("start.cgroup")
         assert e.value.errno == errno.ENOSPC
 
@@ -144,6 +146,8 @@ def test_a_daemon_refuses_in_one_line(
     monkeypatch.setitem(os.environ, failpoints.VARIABLE, "create.recrod=kill")
     assert main(["--data-root", "/nonexistent/orlop"]) == 1
     told = capsys.readouterr().err
-    assert told.startswith("orlop daemon: ORLOP_FAILPOINTS: no failpoint 'create.recrod'; there are")
+    assert told.startswith(
+        "orlop daemon: ORLOP_FAILPOINTS: no failpoint 'create.recrod'; there are"
+    )
     assert told.count("\n") == 1
     assert not Path("/nonexistent").exists()
