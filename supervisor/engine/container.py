@@ -126,8 +126,17 @@ class Container:
                 answer.accept()
             self._notify()
             if self.forgotten.is_set():
-                self._inbox.close()
+                self._refuse_waiting()
                 return
+
+    def _refuse_waiting(self) -> None:
+        """Nobody takes from the mailbox any more: answer what is in it, let nothing more in."""
+        with suppress(trio.WouldBlock):
+            while True:
+                _, answer = self._inbox.receive_nowait()
+                if answer is not None:
+                    answer.refuse(NotFound(f"No such container: {self.record.name}"))
+        self._inbox.close()
 
     def _remember(self, before: State, end: m.Exit) -> None:
         reason = "health" if self.given_up == before.run else exit_reason(before, end)
