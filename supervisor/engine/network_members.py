@@ -161,6 +161,8 @@ class Members:
                     )
                 assert networks.runs is not None
                 failpoints.hit("network.connect")
+                if record.network.endpoint(network.id):  # of a request that a crash broke off
+                    await networks.runs.leave(container, network.id)
                 await networks.runs.join(container, options)
                 failpoints.hit("network.connected")
                 networks.tell("connect", container.id, [network.id])
