@@ -48,6 +48,9 @@ async def recover(engine: Engine) -> None:
     async with trio.open_nursery() as nursery:
         for container in list(engine.containers.values()):
             nursery.start_soon(_recover_one, engine, container)
+    async with trio.open_nursery() as nursery:
+        for name in _strangers(engine):
+            nursery.start_soon(_let_go, engine, name)
     _sweep(engine)
 
 
@@ -57,7 +60,7 @@ async def _recover_one(engine: Engine, container: Container) -> None:
         await _recover_run(engine, container)
     else:
         _complete(engine, container)
-        await _let_go(engine, container)
+        await _let_go(engine, container.id)
         await engine.network_runs.end(container)
     for effect in m.resume(container.state, trio.current_time()):
         container.do(effect)
@@ -87,28 +90,28 @@ def _complete(engine: Engine, container: Container) -> None:
             log.warning("container %s: its folders: %s", container.id[:12], error)
 
 
-async def _let_go(engine: Engine, container: Container) -> None:
+async def _let_go(engine: Engine, name: str) -> None:
     """The end of its run is on disk; a shim that was not told so before a crash is told now.
 
     After a start that failed it may still be about to end its container.
     """
     try:
-        shim = await connect(engine.host.bundle(container))
+        shim = await connect(engine.host.root.containers / name)
+        group = engine.host.hierarchy.open(name)
     except OSError:
         return
-    group = _group(engine, container)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shim.run)
         with trio.move_on_after(ADOPT_SECONDS):
             try:
                 ended = (await shim.request("state"))["phase"] == "exited"
-                if not ended and group is not None:
+                if not ended:
                     group.kill()
                 while not ended:
                     ended = (await shim.events.receive()).get("event") == "exited"
                 await shim.request("acknowledge")
             except (OrlopError, OSError, trio.EndOfChannel) as error:
-                log.info("container %s: its shim: %s", container.id[:12], error)
+                log.info("container %s: its shim: %s", name[:12], error)
         nursery.cancel_scope.cancel()
 
 
@@ -208,18 +211,29 @@ def _group(engine: Engine, container: Container) -> Group | None:
 
 
 def _kill(group: Group) -> None:
-    try:
-        group.kill()
-        group.remove()
-    except OSError as error:
-        log.warning("cgroup %s: %s", group.name, error)
+    for step in (group.kill, group.remove):  # it may be gone from some hierarchies already
+        try:
+            step()
+        except OSError as error:
+            log.warning("cgroup %s: %s", group.name, error)
+
+
+def _known(engine: Engine) -> set[str]:
+    """The ids of all containers, those whose records are damaged included."""
+    damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
+    return set(engine.containers) | damaged
+
+
+def _strangers(engine: Engine) -> list[str]:
+    """The folders of containers that no record knows."""
+    known = _known(engine)
+    return [path.name for path in engine.host.root.containers.iterdir() if path.name not in known]
 
 
 def _sweep(engine: Engine) -> None:
     """Remove cgroups and bundles of containers that no record knows."""
     failpoints.hit("recover.sweep")
-    damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
-    known = set(engine.containers) | damaged
+    known = _known(engine)
     for name in engine.host.hierarchy.names():
         if name not in known or (
             name in engine.containers and not engine.containers[name].state.live
