@@ -37,7 +37,7 @@ PASSED_AT_START = {"trash.empty": 2}
 SLOW = {"stop.kill"}
 # Without ORLOP_CHAOS_FULL these are enough: at least one of each phase.
 FEW_KILLED = [
-    *("create.folders", "create.volumes", "container.record", "start.spawn", "start.cgroup"),
+    *("create.folders", "start.spawn", "start.cgroup"),
     *("start.launch", "shim.rootfs", "shim.cloned", "shim.started", "shim.record", "shim.told"),
     *("stop.signal", "stop.kill", "exit.acknowledge", "exit.cgroup", "rm.snapshot", "rm.forget"),
     *("volume.folder", "volume.forget", "trash.empty"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -90,8 +89,7 @@ def test_an_image_failed(rig: Rig, archive: bytes) -> None:
 def far() -> Iterator[tuple[Rig, NetworkBox]]:
     """A nest on a machine of its own, whose daemon has networks."""
     with places.short_folder() as folder, closing(Machine(folder)) as machine:
-        # It starts in "/" there.
-        warden = Warden(machine.inside(["env", f"PYTHONPATH={Path.cwd()}", *nest.COMMAND]))
+        warden = Warden(machine.inside(list(nest.COMMAND)))
         daemon = Daemon(folder, networked=True, warden=warden)
         try:
             daemon.start()

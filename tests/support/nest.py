@@ -1,7 +1,7 @@
 """A warden that has the daemon loaded and forks it: a start costs no interpreter and no imports.
 
-For tests that start a daemon dozens of times. `python -m tests.support.nest`, from this checkout;
-what it is told and answers is the warden's. Its jobs' commands are `… -m supervisor.daemon ARGS`.
+For tests that start a daemon dozens of times. What it is told and answers is the warden's. The
+commands of its jobs are `… -m supervisor.daemon ARGS`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from supervisor.daemon.main import main
 from tests.support import warden
 
-COMMAND = (sys.executable, "-m", "tests.support.nest")
+# Wherever it is started, from this checkout.
+_RUN = (
+    "import sys, runpy; sys.path.insert(0, sys.argv[1]); "
+    "runpy.run_module(sys.argv[2], None, '__main__')"
+)
+COMMAND = (sys.executable, "-c", _RUN, str(Path(__file__).parents[2]), "tests.support.nest")
 
 
 def start(line: str) -> int:
