@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load demo guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos demo guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -15,6 +15,7 @@ help:
 	@echo 'make demo          run containers and show what isolates and limits them'
 	@echo 'make bench         measure, beside runc'
 	@echo 'make load          start hundreds of containers of several kinds, and report'
+	@echo 'make chaos         kill, fail and delay everything, at full length (about an hour)'
 	@echo 'make coverage      branch coverage of the unit and host tests'
 	@echo 'make format        rewrite the sources as `make check` wants them'
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
@@ -59,6 +60,10 @@ bench:
 load:
 	@$(SETUP) test
 	$(BIN)/python -m tests.load
+
+chaos:
+	@$(SETUP) test
+	ORLOP_CHAOS_FULL=1 $(BIN)/pytest tests/chaos
 
 demo:
 	@$(SETUP) demo

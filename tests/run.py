@@ -44,6 +44,7 @@ SAME_EVERYWHERE = (
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),
     "tests/kernel/netplumb",
     "tests/load",
+    "tests/chaos",
 )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import trio
 
 import supervisor
+from supervisor import failpoints
 from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
 from supervisor.daemon.config import (
@@ -36,6 +37,7 @@ from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
 from supervisor.engine.metering import DEFAULT_ADDRESS, OFF
 from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
+from supervisor.failpoints.registry import switch_on
 from supervisor.kernel import process
 from supervisor.kernel.cgroups import detect
 from supervisor.store.images import ImageStore
@@ -128,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
         _set_up_log(config.log_level)
+        switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
         trio.run(serve, config)
     except (OrlopError, KernelError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker.health import check_of
 from supervisor.docker.views import ContainerView
 from supervisor.engine.host import Host
@@ -149,8 +150,17 @@ class Container:
                 answer.accept()
             self._notify()
             if self.forgotten.is_set():
-                self._inbox.close()
+                self._refuse_waiting()
                 return
+
+    def _refuse_waiting(self) -> None:
+        """Nobody takes from the mailbox any more: answer what is in it, let nothing more in."""
+        with suppress(trio.WouldBlock):
+            while True:
+                _, answer = self._inbox.receive_nowait()
+                if answer is not None:
+                    answer.refuse(NotFound(f"No such container: {self.record.name}"))
+        self._inbox.close()
 
     def _remember(self, before: State, end: m.Exit) -> None:
         reason = "health" if self.given_up == before.run else exit_reason(before, end)
@@ -183,6 +193,7 @@ class Container:
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
+                failpoints.hit("container.record")
                 self._saved = self.host.save(self.record)
                 if self.state.phase in SETTLED and not self._known_by_record():
                     await self._saved.wait()
@@ -206,7 +217,9 @@ class Container:
             case m.Cleanup():
                 self.nursery.start_soon(self._clean_up)
             case m.Forget():
+                failpoints.hit("rm.forget")
                 await self.host.delete(self.record).wait()
+                failpoints.hit("rm.answer")
                 self.host.forget(self)
                 self.forgotten.set()
             case m.Emit(action, attributes):
@@ -279,7 +292,9 @@ class Container:
         await self.tree.close()
         self.drop_early_clients()
         try:
+            failpoints.hit("rm.volumes")
             await self.host.let_go_volumes(self.record)
+            failpoints.hit("rm.snapshot")
             await self.host.remove_resources(self.record)
         except (OSError, OrlopError) as error:
             self.post(m.CleanFailed(str(error)))

@@ -22,6 +22,7 @@ import msgspec
 import trio
 
 from netplumb.plan.model import Limits
+from supervisor import failpoints
 from supervisor.docker.create import CreateBody, merge_image
 from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
@@ -195,6 +196,7 @@ class Engine:
         except BaseException:
             self.names.pop(record.name, None)
             raise
+        failpoints.hit("create.answer")
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
 
@@ -202,10 +204,13 @@ class Engine:
         """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
         try:
             checks.try_spec(self.host, record)
+            failpoints.hit("create.record")
             # The record first: a crash in between leaves a row that start-up can clean after.
             saved = self.host.save(record, taken.rows)
+            failpoints.hit("create.folders")
             self.host.make_folders(record)
             await saved.wait()
+            failpoints.hit("create.volumes")
             await fill(self.volumes, taken, record.lowers)
         except BaseException:
             with trio.CancelScope(shield=True):

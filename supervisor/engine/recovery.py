@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.engine import record as records
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
@@ -43,12 +44,15 @@ async def recover(engine: Engine) -> None:
     """
     await _load(engine)
     boot = process.boot_id().encode()
-    rebooted = any(was != boot for _, was in await engine.host.database.all(_HOST))
+    known = dict(await engine.host.database.all(_HOST)).get(_BOOT)
+    rebooted = known not in (None, boot)
     await engine.network_runs.restoring.restore()
     async with trio.open_nursery() as nursery:
         for container in list(engine.containers.values()):
             nursery.start_soon(_recover_one, engine, container, rebooted)
-    await engine.host.database.put(_HOST, _BOOT, boot)
+    if known != boot:
+        await engine.host.database.put(_HOST, _BOOT, boot)
+    failpoints.hit("recover.sweep")
     await engine.reconciling.look(first=True)
     for container in list(engine.containers.values()):
         container.post(m.AgentStarted())
@@ -73,6 +77,7 @@ async def _recover_one(engine: Engine, container: Container, rebooted: bool) -> 
     if state.live:
         await _recover_run(engine, container, rebooted)
     else:
+        _complete(engine, container)
         await engine.network_runs.end(container)
     for effect in m.resume(container.state, trio.current_time()):
         container.do(effect)
@@ -91,6 +96,17 @@ async def _recover_run(engine: Engine, container: Container, rebooted: bool) -> 
     engine.nursery.start_soon(_adopt, engine, container, shim, adopted)
     with trio.move_on_after(ADOPT_SECONDS):
         await adopted.wait()
+
+
+def _complete(engine: Engine, container: Container) -> None:
+    """Make the folders of a container whose creation was broken off between record and folders."""
+    if container.state.phase is not m.Phase.CREATED:
+        return
+    if not engine.host.bundle(container).exists():
+        try:
+            engine.host.make_folders(container.record)
+        except OSError as error:
+            log.warning("container %s: its folders: %s", container.id[:12], error)
 
 
 async def _connect(engine: Engine, container: Container) -> ShimClient | None:
@@ -165,6 +181,7 @@ async def _catch_up(container: Container, task: Task, state: Message) -> None:
 
 def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:
     """No shim answers: the exit record says how it ended, or nothing does."""
+    failpoints.hit("recover.settle")
     run = container.state.run
     record = _read(engine, container)
     group = _group(engine, container)
@@ -203,8 +220,8 @@ def _group(engine: Engine, container: Container) -> Group | None:
 
 
 def _kill(group: Group) -> None:
-    try:
-        group.kill()
-        group.remove()
-    except OSError as error:
-        log.warning("cgroup %s: %s", group.name, error)
+    for step in (group.kill, group.remove):  # it may be gone from some hierarchies already
+        try:
+            step()
+        except OSError as error:
+            log.warning("cgroup %s: %s", group.name, error)

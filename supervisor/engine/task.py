@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
 from supervisor.engine.task_network import TaskNetwork
-from supervisor.errors import InitError, Internal, KernelError, OrlopError, ProtocolError
+from supervisor.errors import InitError, Internal, OrlopError, ProtocolError
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
@@ -70,10 +71,12 @@ class Task:
         try:
             self.host.prepare_run(self.container)
             self._network.plan()
+            failpoints.hit("start.bundle")
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
                 self._spawned = time.perf_counter()
+                failpoints.hit("start.spawn")
                 self.shim = ShimClient(await self.host.zygote.spawn(bundle))
                 if self.group is None:
                     self._make_cgroup()  # while the shim prepares the root
@@ -147,6 +150,7 @@ class Task:
         """Send a signal to PID 1; nothing if it has ended."""
         if self.shim is None:
             return
+        failpoints.hit("stop.signal")
         try:
             await self.shim.request("signal", signal=number)
         except OrlopError as error:
@@ -156,6 +160,7 @@ class Task:
         """SIGKILL every process of the container."""
         if self.group is not None:
             try:
+                failpoints.hit("stop.kill")
                 self.group.kill()
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
@@ -198,7 +203,9 @@ class Task:
 
     def _make_cgroup(self) -> None:
         begun = time.perf_counter()
+        failpoints.hit("start.cgroup")
         self.group = self.host.hierarchy.create(self.container.id)
+        failpoints.hit("start.limits")
         self.host.limit(self.group, self.container.record.options)
         self.oom = OomWatcher(self.host, self.group, 0, self._oom)
         self.host.metering.stage("cgroup", begun)
@@ -255,6 +262,7 @@ class Task:
             # Reported when the shim says that init is gone.
             self._start_error = error
         else:
+            failpoints.hit("start.started")
             self.container.post(
                 m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
             )
@@ -266,6 +274,7 @@ class Task:
     async def _start(self) -> Message:
         """Have the program run, in the namespaces that are given to it."""
         assert self.shim is not None
+        failpoints.hit("start.launch")
         try:
             shared = await self._network.shared()
         except OrlopError as error:
@@ -314,6 +323,7 @@ class Task:
     async def _ended(self, record: ExitRecord, *, durable: bool) -> None:
         if self._over or record.run != self.run:
             return
+        failpoints.hit("exit.taken")
         self._over = True  # from here on it is reported, once
         self.recorded = durable
         self.host.metering.log_dropped(record.log_dropped)
@@ -334,6 +344,7 @@ class Task:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
+        failpoints.hit("exit.acknowledge")
         with suppress(OrlopError):  # it may be gone already, as it was asked to
             await self.shim.request("acknowledge")
 
@@ -413,8 +424,9 @@ class Task:
             if pause:
                 await trio.sleep(pause)
             try:
+                failpoints.hit("exit.cgroup")
                 group.remove()
-            except KernelError as error:
+            except OSError as error:
                 if error.errno != errno.EBUSY:
                     log.exception("container %s: its cgroup stays", self.container.id[:12])
                     return
