@@ -13,7 +13,7 @@ help:
 	@echo 'make test-host     the first half of it'
 	@echo 'make test-guest    the second half: a User-Mode Linux guest'
 	@echo 'make demo          run containers and show what isolates and limits them'
-	@echo 'make bench         measure, beside runc'
+	@echo 'make bench         measure, beside runc and dockerd'
 	@echo 'make coverage      branch coverage of the unit and host tests'
 	@echo 'make format        rewrite the sources as `make check` wants them'
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
