@@ -43,6 +43,7 @@ SAME_EVERYWHERE = (
     *(f"tests/kernel/test_{name}.py" for name in ("archive", "copy_up", "image_store", "pack")),
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),
     "tests/kernel/netplumb",
+    "tests/kernel/test_dockerd_bench.py",
 )
 
 

@@ -23,7 +23,7 @@ from tests.bench.client import RequestFailed
 from tests.bench.images import load
 from tests.bench.rig import IMAGE, Rig
 from tests.kernel.netplumb.rig import MS_BIND, check, libc
-from tests.support import places
+from tests.support import places, procfs
 from tests.support.daemon import Daemon
 
 COMMANDS = ("dockerd", "containerd", "containerd-shim-runc-v2", "runc", "iptables", "nsenter")
@@ -99,10 +99,19 @@ class Dockerd(Daemon):
         return lines[-1] if lines else "it said nothing"
 
     def close(self) -> None:
-        """As any daemon's; AssertionError as well if it wrote to where dockerd usually does."""
+        """As any daemon's; AssertionError as well for what dockerd makes in other places."""
         super().close()
-        left = sorted(_usual_places() - self._before)
-        assert not left, f"dockerd wrote to {', '.join(left)}"
+        left = [*sorted(_usual_places() - self._before), *self._cgroups_elsewhere()]
+        assert not left, f"dockerd left {', '.join(left)}"
+
+    def _cgroups_elsewhere(self) -> list[str]:
+        """Its cgroup parent anywhere below another one."""
+        return [
+            folder
+            for root in procfs.cgroup_roots()
+            for folder, _, _ in os.walk(root)
+            if Path(folder).name == self.cgroup_parent
+        ]
 
 
 class DockerRig(Rig):
