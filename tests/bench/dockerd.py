@@ -32,7 +32,7 @@ HIDDEN = ("/run", "/opt")
 SHIM = "containerd-shim"  # the kernel keeps 15 bytes of a process's name
 # Where it would write if it were not told otherwise, or could not be.
 USUAL_PLACES = (
-    *("/etc/docker", "/run/docker", "/run/docker.pid", "/run/containerd", "/run/xtables.lock"),
+    *("/etc/docker", "/run/docker", "/run/docker.pid", "/run/containerd"),
     *("/var/lib/docker", "/var/lib/containerd", "/opt/containerd"),
 )
 
@@ -42,7 +42,7 @@ class CannotRun(Exception):
 
 
 class DockerMachine(Machine):
-    """A machine with an empty /run, but for the folder of the bench."""
+    """A machine whose system folders are its own, as told above."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -50,9 +50,18 @@ class DockerMachine(Machine):
 
     def _make(self) -> tuple[int, int]:
         made = super()._make()
+        try:
+            self._divert()
+        except OSError:
+            for fd in made:
+                os.close(fd)
+            raise
+        return made
+
+    def _divert(self) -> None:
+        self._divert_etc()
         kept = os.open(self._folder, os.O_PATH | os.O_CLOEXEC)
         try:
-            self._divert_etc()
             for hidden in filter(os.path.isdir, HIDDEN):
                 check(libc.mount(b"tmpfs", os.fsencode(hidden), b"tmpfs", 0, b"mode=755"))
             self._folder.mkdir(parents=True, exist_ok=True)  # if /run is where folders are made
@@ -60,7 +69,6 @@ class DockerMachine(Machine):
             check(libc.mount(source, os.fsencode(self._folder), None, MS_BIND, None))
         finally:
             os.close(kept)
-        return made
 
     def _divert_etc(self) -> None:
         upper, work = self._folder / "etc", self._folder / "etc-work"
@@ -163,6 +171,6 @@ def _warm(daemon: Dockerd, ours: Rig) -> DockerRig:
         with rig.client() as client:
             for mode in ("none", "bridge") * 2:
                 rig.lifecycle(client, NetworkMode=mode)
-    except RequestFailed as error:
+    except (RequestFailed, OSError) as error:
         raise CannotRun(" ".join(str(error).split())) from None
     return rig

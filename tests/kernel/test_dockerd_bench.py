@@ -15,6 +15,7 @@ import pytest
 from tests.bench import dockerd
 from tests.bench.dockerd import HIDDEN, CannotRun, Dockerd, DockerMachine
 from tests.bench.rig import Rig
+from tests.kernel.netplumb.rig import check, libc
 from tests.support import places, procfs
 
 NOT_ASKED = cast(Rig, None)
@@ -72,6 +73,15 @@ def test_its_last_words_are_why_it_cannot_run(
     put(folder, "echo starting; echo no such kernel >&2; exit 1", *dockerd.COMMANDS)
     monkeypatch.setattr(dockerd, "PATH", str(folder))
     with pytest.raises(CannotRun, match=r"^no such kernel$"):
+        enter(dockerd.dockerd(NOT_ASKED))
+
+
+def test_a_machine_that_cannot_be_is_why_it_cannot_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dockerd, "COMMANDS", ())
+    monkeypatch.setattr(
+        DockerMachine, "_divert_etc", lambda _: check(libc.mount(b"", b"", b"", 0, b""))
+    )
+    with pytest.raises(CannotRun, match=r"^no namespaces for it: "):
         enter(dockerd.dockerd(NOT_ASKED))
 
 
