@@ -13,7 +13,7 @@ help:
 	@echo 'make test-host     the first half of it'
 	@echo 'make test-guest    the second half: a User-Mode Linux guest'
 	@echo 'make demo          run containers and show what isolates and limits them'
-	@echo 'make bench         measure, beside runc'
+	@echo 'make bench         measure, beside runc and dockerd'
 	@echo 'make load          start hundreds of containers of several kinds, and report'
 	@echo 'make chaos         kill, fail and delay everything, at full length (about an hour)'
 	@echo 'make coverage      branch coverage of the unit and host tests'

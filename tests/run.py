@@ -45,6 +45,7 @@ SAME_EVERYWHERE = (
     "tests/kernel/netplumb",
     "tests/load",
     "tests/chaos",
+    "tests/kernel/test_dockerd_bench.py",
 )
 
 
