@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[1]
-GUEST_SECONDS = 1200
+GUEST_SECONDS = 2400
 FEW = 5
 TESTS_FAILED = 1  # pytest's exit status
 AT_ONCE = ("--numprocesses", "--dist")
