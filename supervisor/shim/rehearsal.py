@@ -372,12 +372,13 @@ def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Generato
     fd = scenery.file("")
     os.write(fd, json.dumps(to_json(PROCESS)).encode())
     socket.send_fds(ours, [message("exec", exec=name)], [fd])
-    while name not in player.execs or not player.execs[name].sent_go:
+    sessions = player.execs.sessions
+    while name not in sessions or not sessions[name].sent_go:
         yield
     scenery.kept.pop().close()
     scenery.ended += [(STAGE, 0), (SESSION, 0)]
     player.wakeup[1].send(b"\0")
-    while player.execs[name].code is None:
+    while sessions[name].code is None:
         yield
     request(ours, "signal", signal=9)
     scenery.ended.append((INIT, 9))

@@ -16,11 +16,11 @@ import traceback
 from collections.abc import Callable
 
 from supervisor import failpoints
-from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, ProtocolError
+from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
 from supervisor.kernel import cgroups, namespaces, process
-from supervisor.shim import exit_record, given, init, rootfs, userns
+from supervisor.shim import cgroup, exit_record, given, init, rootfs, userns
 from supervisor.shim.client import Client
-from supervisor.shim.exec_session import ExecSession, Launcher
+from supervisor.shim.execs import Execs
 from supervisor.shim.exit_record import ExitRecord
 from supervisor.shim.failure import describe
 from supervisor.shim.log_file import LogFile
@@ -28,13 +28,12 @@ from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
 from supervisor.spec.codec import from_json
-from supervisor.spec.types import Process, Spec
+from supervisor.spec.types import Spec
 from supervisor.wire import shim_protocol, stdcopy
 from supervisor.wire.shim_protocol import Message
 
 SOCKET_NAME = "shim.sock"
 CONFIG_NAME = "config.json"
-REMEMBERED_EXECS = 256
 
 
 def prepare() -> "Shim":
@@ -98,8 +97,7 @@ class Shim:
         self.peers: list[Peer] = []
         self.folder = -1
         self.log: LogFile | None = None
-        self.execs: dict[str, ExecSession] = {}
-        self.unclaimed: dict[int, int] = {}  # exit statuses of children nobody knows yet
+        self.execs = Execs(self.loop, self.add_client, self._tell)
         self.phase = "preparing"
         self.held = False
         self.start_at_once = False
@@ -167,30 +165,30 @@ class Shim:
         far = (
             (-1, -1, -1)
             if spec.process.terminal
-            else self.session.open_pipes(spec.stdin, root_of(spec))
+            else self.session.open_pipes(spec.stdin, userns.root_of(spec))
         )
-        tasks = open_tasks(spec)
+        tasks = cgroup.open_tasks(spec)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cgroup = -1
+        group = -1
         flags = 0
         for namespace in spec.namespaces:
             if not namespace.path and namespace.type != "cgroup":  # see init.join_cgroups
                 flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
-            cgroup = os.open(spec.cgroup.unified, init.DIRECTORY)
+            group = os.open(spec.cgroup.unified, init.DIRECTORY)
             flags |= namespaces.CLONE_INTO_CGROUP
         try:
             with given.children_in(joined.get("pid")):
                 failpoints.hit("shim.clone")
-                pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
+                pid, pidfd = namespaces.clone3(flags, cgroup_fd=group)
                 if pid == 0:
                     near.close()  # a copy that would hide the shim's end from init
                     at_once = self.start_at_once
                     init.main(init.Init(spec, sync, prepared, tasks, far, joined, at_once))
         finally:
             sync.close()
-            for fd in (*tasks, *far, cgroup, self.mapped):
+            for fd in (*tasks, *far, group, self.mapped):
                 if fd >= 0:
                     os.close(fd)
         failpoints.hit("shim.cloned")
@@ -311,21 +309,7 @@ class Shim:
             if pid == self.pid:
                 self._init_ended(status)
                 continue
-            self._exec_child_ended(pid, status)
-
-    def _exec_child_ended(self, pid: int, status: int) -> None:
-        sessions = list(self.execs.values())
-        for session in sessions:
-            if session.child_ended(pid, status):
-                # An exec's process may end before its stage has told its pid.
-                early = self.unclaimed.pop(session.pid, None)
-                if early is not None:
-                    session.child_ended(session.pid, early)
-                break
-        else:
-            self.unclaimed[pid] = status
-        if not any(session.stage_pid for session in sessions):
-            self.unclaimed.clear()
+            self.execs.child_ended(pid, status)
 
     def _init_ended(self, status: int) -> None:
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
@@ -339,7 +323,7 @@ class Shim:
         os.close(self.pidfd)
         self.pidfd = -1
         if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
-            kill_cgroup(self.spec)  # without a pid namespace of its own, descendants live on
+            cgroup.kill_all(self.spec)  # without a pid namespace of its own, descendants live on
         self.session.process_ended(self._write_record)
 
     def _fail(self, error: InitError) -> None:
@@ -487,11 +471,7 @@ class Shim:
 
     def _session(self, request: Message) -> Session:
         name = request.get("exec", "")
-        if not name:
-            return self.session
-        if name not in self.execs:
-            raise NotFound(f"shim: no exec session {name}")
-        return self.execs[name].session
+        return self.execs.find(name).session if name else self.session
 
     def _attach(self, _peer: Peer, request: Message, fds: list[int]) -> Message:
         if self.phase == "exited" or len(fds) != 1:
@@ -529,56 +509,11 @@ class Shim:
     def _exec(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
         if self.phase != "running" or self.pidfd < 0:
             raise Conflict("shim: the container is not running")
-        spec_fd = fds.pop(0)
-        try:
-            process_spec = from_json(Process, json.loads(os.pread(spec_fd, 1 << 24, 0)))
-        finally:
-            os.close(spec_fd)
-        session = Session(self.loop, log=None, stdin_once=True)
-        name = str(request["exec"])
-        if fds:
-            self.add_client(session, request, fds)
-        self._forget_old_execs()
-        self.execs[name] = ExecSession(name, session, peer, request, on_exit=self._tell)
-        launcher = Launcher(
-            pidfd=self.pidfd,
-            namespace_flags=self._exec_flags(),
-            cgroup_path=self._exec_cgroup(request),
-            open_tasks=lambda: open_tasks(self.spec),
-            owner=root_of(self.spec),
-        )
-        try:
-            self.execs[name].launch(self.loop, launcher, process_spec)
-        except OSError:
-            del self.execs[name]
-            session.finish_clients()
-            session.close()
-            raise
+        self.execs.launch(self.spec, self.pidfd, peer, request, fds)
         return None
 
-    def _exec_cgroup(self, request: Message) -> str:
-        """The container's v2 group, or the one in it that the request names."""
-        folder, name = self.spec.cgroup.unified, str(request.get("cgroup", ""))
-        if "/" in name or name == "..":
-            raise InvalidArgument(f"shim: {name!r} is no name of a group")
-        return f"{folder}/{name}" if folder and name else folder
-
-    def _exec_flags(self) -> int:
-        flags = namespaces.CLONE_NEWNS
-        for namespace in self.spec.namespaces:
-            flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
-        return flags
-
-    def _forget_old_execs(self) -> None:
-        ended = [name for name, session in self.execs.items() if session.code is not None]
-        for name in ended[: max(0, len(ended) - REMEMBERED_EXECS)]:
-            del self.execs[name]
-
     def _exec_state(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
-        session = self.execs.get(str(request["exec"]))
-        if session is None:
-            raise NotFound(f"shim: no exec session {request['exec']}")
-        return session.state()
+        return self.execs.find(str(request["exec"])).state()
 
     def _state(self, _peer: Peer, _request: Message, _fds: list[int]) -> Message:
         return {
@@ -598,7 +533,7 @@ class Shim:
         return {}
 
     def _sessions(self) -> list[Session]:
-        return [self.session, *(e.session for e in self.execs.values())]
+        return [self.session, *(e.session for e in self.execs.sessions.values())]
 
     def _end(self) -> None:
         """Leave, once no client is left that still takes output."""
@@ -634,29 +569,3 @@ def read_spec() -> Spec:
         return from_json(Spec, json.loads(os.read(fd, os.fstat(fd).st_size)))
     finally:
         os.close(fd)
-
-
-def root_of(spec: Spec) -> int:
-    """The host id of the container's root."""
-    return spec.uid_mappings[0].host_id if spec.uid_mappings else 0
-
-
-def open_tasks(spec: Spec) -> tuple[int, ...]:
-    """Open the v1 `tasks` files: the right to move is checked at open, init needs none."""
-    return tuple(
-        os.open(f"{folder}/tasks", os.O_WRONLY | os.O_CLOEXEC)
-        for folder in dict.fromkeys(spec.cgroup.v1.values())
-    )
-
-
-def kill_cgroup(spec: Spec) -> None:
-    """SIGKILL whatever is left in the container's cgroup (cgroup.kill, Linux 5.14)."""
-    if spec.cgroup.unified:
-        try:
-            fd = os.open(f"{spec.cgroup.unified}/cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            os.write(fd, b"1")
-        finally:
-            os.close(fd)

@@ -43,3 +43,8 @@ def write_maps(pid: int, spec: Spec) -> None:
 def text(mappings: tuple[IdMapping, ...]) -> str:
     """The map file's lines: inside, outside, count."""
     return "".join(f"{m.container_id} {m.host_id} {m.size}\n" for m in mappings)
+
+
+def root_of(spec: Spec) -> int:
+    """The host id of the container's root."""
+    return spec.uid_mappings[0].host_id if spec.uid_mappings else 0
