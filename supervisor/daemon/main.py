@@ -22,6 +22,7 @@ from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_f
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
+from supervisor.daemon.userns import add_userns_options, pool_of
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
 from supervisor.engine.metering import DEFAULT_ADDRESS, OFF
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
         "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
     )
     add_network_options(p, default)
+    add_userns_options(p)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
 
@@ -186,6 +188,7 @@ async def serve(config: Config) -> None:
         await images.load()
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
+        await engine.userns.open(config.userns, pool_of(config))
         async with networks_of(engine, config):
             await _run(engine, listening.listeners)
     finally:
