@@ -17,6 +17,7 @@ import trio
 
 from supervisor.engine.record import Record
 from supervisor.errors import Conflict, InvalidArgument, Unavailable
+from supervisor.kernel.mounts import MountInfo, mountinfo
 from supervisor.kernel.probe import Outcome, run_trials
 from supervisor.spec.namespaces import HOST, parse_userns
 from supervisor.spec.options import ContainerOptions
@@ -42,18 +43,20 @@ class UserNamespaces:
     """`default` is the mode of containers that ask for none, "host" or "auto"; `pool` has the
     ids that are given out.
 
-    `containers` are all that have a record; `trials` says what the kernel can.
+    `containers` are all that have a record; `trials` says what the kernel can,
+    `mounts` what is mounted.
     """
 
     def __init__(
         self,
         containers: Callable[[], Iterable[Container]],
         trials: Callable[[], dict[str, Outcome]] = run_trials,
+        mounts: Callable[[], list[MountInfo]] = mountinfo,
     ) -> None:
         self.default = HOST
         self.pool = FIXED_POOL
         self._containers = containers
-        self._trials = trials
+        self._trials, self._mounts = trials, mounts
         self._lack: str | None = None  # what the kernel lacks, "" = nothing, None = not tried
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
         self._after: int | None = None
@@ -84,12 +87,13 @@ class UserNamespaces:
         mode = asked or self.default
         if is_auto(mode):
             size = auto_size(mode)
-            why = await self._why_not(mode, options, record.rootfs_writable)
-            if not why:
+            why = await self._why_not(mode, record)
+            # Who shall be joined for its shared memory has to be where the joiner is.
+            if not why and (asked or options.ipc != "shareable"):
                 found = self._choose(size)
                 self._promised[record.id] = (record.name, found, True)
                 options = replace(options, userns=found.mode, userns_chosen=True)
-            elif asked:
+            elif asked and why:
                 raise why
             else:
                 mode = HOST
@@ -107,10 +111,14 @@ class UserNamespaces:
         """It has its record now, or never will."""
         self._promised.pop(record.id, None)
 
-    async def _why_not(
-        self, mode: str, options: ContainerOptions, rootfs_writable: bool
-    ) -> InvalidArgument | Unavailable | None:
-        if flag := obstacle(options, rootfs_writable=rootfs_writable):
+    async def _why_not(self, mode: str, record: Record) -> InvalidArgument | Unavailable | None:
+        flag = obstacle(
+            record.options,
+            {mount.mount_point: mount.fstype for mount in self._mounts()},
+            size=auto_size(mode),
+            rootfs_writable=record.rootfs_writable,
+        )
+        if flag:
             return InvalidArgument(
                 f"--userns {mode} and {flag} exclude each other: leave one of them out, or give "
                 "--userns host"

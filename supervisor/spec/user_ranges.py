@@ -5,12 +5,13 @@ Nothing here knows which containers there are: who asks says which ranges are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from supervisor.errors import InvalidArgument
 from supervisor.spec.namespaces import HOST, MAX_ID, OWN, WIRED, read_modes
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import Mount
 
 AUTO = "auto"
 DEFAULT_SIZE = 1 << 16
@@ -19,6 +20,16 @@ _AUTO_FORM = f"give auto or auto:size=N, N from 1 to {MAX_ID} (example: auto:siz
 _POOL_FORM = (
     f"give BASE:SIZE, BASE at least 1, BASE + SIZE within {MAX_ID} (example: 100000:1000000)"
 )
+# File systems without FS_ALLOW_IDMAP (Linux 6.18): the kernel's own, overlay, and of the network.
+# Those of FUSE allow it if their programs do, which few of them know of.
+_UNMAPPABLE = frozenset(
+    {
+        "9p", "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "cifs", "configfs", "debugfs",
+        "devpts", "devtmpfs", "efivarfs", "fusectl", "hostfs", "mqueue", "nfs", "nfs4", "nfsd",
+        "nsfs", "overlay", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "smb3", "sysfs",
+        "tracefs",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +144,14 @@ def next_free(pool: IdRange, taken: Iterable[IdRange], size: int, after: int) ->
     return None
 
 
-def obstacle(options: ContainerOptions, *, rootfs_writable: bool) -> str:
-    """The flag of `options` that no container with a user namespace of its own can have; "" if
-    there is none (user_namespaces(7): root of it has no privilege over others' namespaces)."""
+def obstacle(
+    options: ContainerOptions, mounted: Mapping[str, str], *, size: int, rootfs_writable: bool
+) -> str:
+    """The flag of `options` that a container with `size` user ids of its own cannot have, "" if
+    there is none; `mounted` are the host's mount points and their file systems.
+
+    Root of a user namespace has no privilege over others' namespaces (user_namespaces(7)).
+    """
     if options.privileged:
         return "--privileged"
     if rootfs_writable:
@@ -145,4 +161,29 @@ def obstacle(options: ContainerOptions, *, rootfs_writable: bool) -> str:
     for kind, mode in kinds.items():
         if mode not in (OWN, WIRED):
             return f"--{kind} {HOST if mode == HOST else getattr(options, kind)}"
+    if modes.cgroup == HOST:
+        return "--cgroupns host"
+    for flag, text in _ids(options):
+        if text.isascii() and text.isdecimal() and int(text) >= size:
+            return f"{flag} {text} (there are ids up to {size - 1})"
+    return next((flag for one in options.binds if (flag := _unmappable(one, mounted))), "")
+
+
+def _ids(options: ContainerOptions) -> Iterator[tuple[str, str]]:
+    for part in options.user.split(":"):
+        yield "--user", part
+    for group in options.groups:
+        yield "--group-add", group
+
+
+def _unmappable(bind: Mount, mounted: Mapping[str, str]) -> str:
+    """The flag of a bind that has a file system in it whose mounts cannot be idmapped."""
+    source = bind.source.rstrip("/") + "/"
+    over = [point for point in mounted if source.startswith(point.rstrip("/") + "/")]
+    places = [max(over, key=len)] if over else []
+    if "rbind" in bind.options:
+        places += [point for point in mounted if f"{point}/".startswith(source)]
+    for point in places:
+        if mounted[point] in _UNMAPPABLE or mounted[point].startswith("fuse"):
+            return f"--volume {bind.source}:{bind.destination} ({mounted[point]} at {point})"
     return ""
