@@ -255,6 +255,7 @@ class Engine:
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
         self.execs.forget(container.id)
+        self.userns.removed(container.record)
         self.metering.removed(container.id)
         self.nursery.start_soon(self.images.release, self.uses)
 

@@ -27,7 +27,7 @@ from supervisor.spec.user_ranges import (
     IdRange,
     auto_size,
     is_auto,
-    next_free,
+    next_unused,
     obstacle,
 )
 
@@ -60,6 +60,7 @@ class UserNamespaces:
         self._lack: str | None = None  # what the kernel lacks, "" = nothing, None = not tried
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
         self._after: int | None = None
+        self._freed: list[IdRange] = []  # since the daemon's start, oldest first
 
     # --- at start-up --------------------------------------------------------------------
 
@@ -111,6 +112,12 @@ class UserNamespaces:
         """It has its record now, or never will."""
         self._promised.pop(record.id, None)
 
+    def removed(self, record: Record) -> None:
+        """The container is no more."""
+        one = range_of(record.options)
+        if one is not None and record.options.userns_chosen:
+            self._freed.append(one)
+
     async def _why_not(self, mode: str, record: Record) -> InvalidArgument | Unavailable | None:
         flag = obstacle(
             record.options,
@@ -142,15 +149,17 @@ class UserNamespaces:
         taken = [one for _, one, _ in self._taken()]
         if self._after is None:
             self._after = self._latest_end()
-        found = next_free(self.pool, taken, size, self._after)
+        found = next_unused(self.pool, taken, self._freed, size, self._after)
         if found is None:
             in_use = sum(one.overlaps(self.pool) for one in taken)
             raise Conflict(
-                f"no {size} user ids in a row are free: {in_use} containers have ranges of "
-                f"{self.pool} ({self.pool.size} ids). Remove some, or start the daemon with a "
+                f"no {size} user ids in a row are free: {in_use} container"
+                f"{'s have' if in_use != 1 else ' has'} ranges of {self.pool} "
+                f"({self.pool.size} ids). Remove some, or start the daemon with a "
                 "larger --userns-pool BASE:SIZE"
             )
         self._after = found.end
+        self._freed = [one for one in self._freed if not one.overlaps(found)]
         return found
 
     def _latest_end(self) -> int:

@@ -391,7 +391,7 @@ def make_devices(init: Init) -> None:
 
 
 def make_device(init: Init, device: Device) -> None:
-    """mknod one device (or bind the host's in a user namespace) with its mode and owner."""
+    """mknod one device (in a user namespace: bind the shim's) with its mode and owner."""
     if device.path in init.host_devices:
         fd = init.host_devices.pop(device.path)
         _attach(init, fd, device.path, folder=False)

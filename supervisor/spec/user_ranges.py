@@ -5,7 +5,7 @@ Nothing here knows which containers there are: who asks says which ranges are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.errors import InvalidArgument
@@ -124,11 +124,7 @@ def _common(a: IdRange, b: IdRange) -> IdRange | None:
 
 def next_free(pool: IdRange, taken: Iterable[IdRange], size: int, after: int) -> IdRange | None:
     """The first `size` ids of the pool, from id `after` on and then from its beginning, that
-    none of `taken` has; None where there are none.
-
-    Asked with the end of the last one that it gave, it gives no ids again before all others:
-    files that a container left somewhere do not soon belong to another one.
-    """
+    none of `taken` has; None where there are none."""
     gaps = []
     at = pool.first
     for one in sorted(taken, key=lambda one: one.first):
@@ -142,6 +138,28 @@ def next_free(pool: IdRange, taken: Iterable[IdRange], size: int, after: int) ->
             if first + size <= end:
                 return IdRange(first=first, size=size)
     return None
+
+
+def next_unused(
+    pool: IdRange, taken: Sequence[IdRange], freed: Sequence[IdRange], size: int, after: int
+) -> IdRange | None:
+    """As `next_free`, and ids of `freed`, oldest first, only where there are no others.
+
+    So files and processes that a container may have left do not soon belong to another one.
+    """
+    found = next_free(pool, [*taken, *freed], size, after)
+    if found is not None or not freed:
+        return found
+    found = next_free(pool, taken, size, after)
+    fewest, enough = 1, len(freed)  # how many of the oldest are given again
+    while found is not None and fewest < enough:
+        some = (fewest + enough) // 2
+        one = next_free(pool, [*taken, *freed[some:]], size, after)
+        if one is None:
+            fewest = some + 1
+        else:
+            found, enough = one, some
+    return found
 
 
 def obstacle(

@@ -30,7 +30,7 @@ class World:
 
     def __init__(self, outcomes: dict[str, Outcome] = CAN, pool: IdRange = POOL) -> None:
         self.records: list[Record] = []
-        self.tried = 0
+        self.tried = self.made = 0
         self.pool = pool
         self._outcomes = outcomes
         self.userns = self.after_a_restart()
@@ -55,7 +55,8 @@ class World:
         return record
 
     def new(self, userns: str = "", **options: Any) -> Record:
-        number = len(self.records)
+        number = self.made
+        self.made += 1
         return Record(
             id=f"{number:064x}",
             name=f"box{number}",
@@ -95,11 +96,18 @@ async def test_ranges_follow_each_other_and_are_kept_in_the_record() -> None:
 
 async def test_two_that_are_made_at_once() -> None:
     """The first has its range before it has a record."""
-    world = World()
+    world = World(pool=IdRange(first=1000, size=65536))
     early = world.new("auto")
     await world.userns.give(early)
-    late = await world.create("auto:size=5")
-    assert (early.options.userns, late.options.userns) == (FIRST, "private:66536:5")
+    with pytest.raises(Conflict, match="1 container has ranges"):
+        await world.create("auto")
+    with pytest.raises(Conflict, match="which container box0 has for itself"):
+        await world.create(FIRST)
+    world.userns.settled(early)
+    await world.userns.give(world.new("private:1500:1"))
+    assert (await world.create("auto:size=5")).options.userns == "private:1000:5"
+    with pytest.raises(Conflict, match="no 65036 user ids in a row"):
+        await world.create("auto:size=65036")
 
 
 async def test_one_that_was_never_made_holds_nothing() -> None:
@@ -135,6 +143,17 @@ async def test_a_pool_that_is_used_up() -> None:
             await world.create(word)
     world.records.pop()
     await world.create("auto")
+
+
+async def test_ids_of_one_that_was_removed_come_last() -> None:
+    world = World()
+    first, second = await world.create("auto"), await world.create("auto")
+    world.records.clear()
+    world.userns.removed(second)
+    world.userns.removed(first)
+    world.userns.removed(await world.create("host"))
+    modes = [(await world.create("auto")).options.userns for _ in range(3)]
+    assert modes == ["private:132072:65536", SECOND, FIRST]
 
 
 async def test_a_range_that_somebody_named_is_left_alone() -> None:

@@ -20,6 +20,7 @@ from supervisor.spec.user_ranges import (
     auto_size,
     is_auto,
     next_free,
+    next_unused,
     obstacle,
     parse_pool,
     subordinate,
@@ -54,14 +55,20 @@ class Book:
     def __init__(self, pool: IdRange = POOL) -> None:
         self.pool = pool
         self.held: list[IdRange] = []
+        self.freed: list[IdRange] = []
         self.after = pool.first
 
     def take(self, size: int) -> IdRange | None:
-        found = next_free(self.pool, self.held, size, self.after)
+        found = next_unused(self.pool, self.held, self.freed, size, self.after)
         if found is not None:
             self.held.append(found)
+            self.freed = [one for one in self.freed if not one.overlaps(found)]
             self.after = found.end
         return found
+
+    def free(self, which: int) -> IdRange:
+        self.freed.append(self.held.pop(which % len(self.held)))
+        return self.freed[-1]
 
 
 def is_free(book: Book, size: int) -> bool:
@@ -88,7 +95,7 @@ def test_no_two_overlap_and_what_fits_is_found(steps: list[tuple[bool, int, int]
                 assert found.end <= POOL.end
                 assert not any(found.overlaps(one) for one in before)
         else:
-            book.held.pop(which % len(book.held))
+            book.free(which)
 
 
 @settings(max_examples=200)
@@ -97,11 +104,11 @@ def test_what_was_freed_is_given_again_only_after_all_others(
     steps: list[tuple[bool, int]],
 ) -> None:
     book = Book()
-    given_last: dict[int, int] = {}
+    freed_at: dict[int, int] = {}
     for now, (takes, which) in enumerate(steps):
         if not takes:
             if book.held:
-                book.held.pop(which % len(book.held))
+                freed_at[book.free(which).first] = now
             continue
         held = {one.first for one in book.held}
         found = book.take(SIZE)
@@ -109,9 +116,8 @@ def test_what_was_freed_is_given_again_only_after_all_others(
             assert len(held) == SLOTS
             continue
         free = {POOL.first + n * SIZE for n in range(SLOTS)} - held
-        oldest = min(given_last.get(first, -1) for first in free)
-        assert given_last.get(found.first, -1) == oldest
-        given_last[found.first] = now
+        oldest = min(freed_at.get(first, -1) for first in free)
+        assert freed_at.get(found.first, -1) == oldest
 
 
 def test_ranges_of_others_are_gone_round() -> None:
@@ -120,6 +126,10 @@ def test_ranges_of_others_are_gone_round() -> None:
     assert [book.take(5) for _ in range(6)] == [
         ids(105, 5), ids(115, 5), ids(120, 5), ids(125, 5), ids(130, 5), None
     ]  # fmt: skip
+
+
+def test_one_that_lies_within_another_ends_nothing() -> None:
+    assert next_free(ids(100, 60), [ids(100, 50), ids(110, 5)], 10, 100) == ids(150, 10)
 
 
 def test_after_a_restart_it_goes_on_where_it_was() -> None:
