@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench demo guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos demo guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -13,7 +13,9 @@ help:
 	@echo 'make test-host     the first half of it'
 	@echo 'make test-guest    the second half: a User-Mode Linux guest'
 	@echo 'make demo          run containers and show what isolates and limits them'
-	@echo 'make bench         measure, beside runc'
+	@echo 'make bench         measure, beside runc and dockerd'
+	@echo 'make load          start hundreds of containers of several kinds, and report'
+	@echo 'make chaos         kill, fail and delay everything, at full length (about an hour)'
 	@echo 'make coverage      branch coverage of the unit and host tests'
 	@echo 'make format        rewrite the sources as `make check` wants them'
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
@@ -54,6 +56,14 @@ test-guest:
 bench:
 	@$(SETUP) bench
 	$(BIN)/python -m tests.bench
+
+load:
+	@$(SETUP) test
+	$(BIN)/python -m tests.load
+
+chaos:
+	@$(SETUP) test
+	ORLOP_CHAOS_FULL=1 $(BIN)/pytest tests/chaos
 
 demo:
 	@$(SETUP) demo

@@ -810,6 +810,11 @@ AGENTS = Board(
                     "Leaked resources",
                     "short",
                     Query(f"sum by (kind) (orlop_leaked_resources{{{MACHINE}}})", "{{kind}}"),
+                    Query(
+                        "sum by (kind) (increase("
+                        f"orlop_leftovers_removed_total{{{MACHINE}}}[$__rate_interval]))",
+                        "removed: {{kind}}",
+                    ),
                 ),
             ),
         ),

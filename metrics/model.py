@@ -67,6 +67,16 @@ class Final(NamedTuple):
     oom_kills: int | None = None
 
 
+class End(NamedTuple):
+    """How a container's last run ended: its exit code, the signal that killed it (0 = none), why
+    in one word (docs/metrics.md, `orlop_container_exits_total`), when (wall-clock seconds)."""
+
+    code: int
+    reason: str
+    signal: int = 0
+    at: float = 0.0
+
+
 class Sample(NamedTuple):
     """One container's figures at one moment, and the whole host's CPU time (µs) at the same.
 

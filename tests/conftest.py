@@ -177,13 +177,9 @@ def nothing_left(
     if presence is None or not _is_real(request.node):
         yield
         return
-    alone = presence.alone()
-    before = leaks.Snapshot.take()
+    watch = leaks.Watch(presence, tmp_path_factory.getbasetemp())
     yield
-    ours = None
-    if not (alone and presence.alone()):
-        ours = (*places.marks(), f"{tmp_path_factory.getbasetemp()}/")
-    left = leaks.settle(before, ours, seconds=SETTLE_SECONDS)
+    left = watch.left(SETTLE_SECONDS)
     if left:
         pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
 

@@ -44,19 +44,27 @@ docker_client() {
   rm -rf "$tmp"
 }
 
-# Its one program only, without starting what the package would start and without its
+# Its programs only, without starting what the package would start and without its
 # recommendations: skopeo's want iptables.
-unpack_command() { # unpack_command COMMAND PACKAGE REASON
-  { have "$1" || [ -x ".venv/bin/$1" ]; } && return
-  have apt-get || fail "$1 is missing ($3), and there is no apt-get to fetch it with"
-  local tmp; tmp=$(mktemp -d)
+unpack_commands() { # unpack_commands PACKAGE REASON COMMAND...
+  local package=$1 reason=$2 command tmp missing=(); shift 2
+  for command; do
+    have "$command" || [ -x ".venv/bin/$command" ] || missing+=("$command")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  have apt-get || fail "${missing[*]} missing ($reason), and no apt-get to fetch it with"
+  tmp=$(mktemp -d)
   apt_update
-  say "unpacking the $1 command of Debian's $2 into .venv/bin: $3"
-  (cd "$tmp" && apt -o APT::Sandbox::User=root download "$2")
+  say "unpacking ${missing[*]} of Debian's $package into .venv/bin: $reason"
+  (cd "$tmp" && apt -o APT::Sandbox::User=root download "$package")
   dpkg-deb -x "$tmp"/*.deb "$tmp/root"
-  install_file "$tmp/root/usr/bin/$1" ".venv/bin/$1"
+  for command in "${missing[@]}"; do
+    install_file "$tmp"/root/usr/*bin/"$command" ".venv/bin/$command"
+  done
   rm -rf "$tmp"
 }
+
+unpack_command() { unpack_commands "$2" "$3" "$1"; } # unpack_command COMMAND PACKAGE REASON
 
 # Debian 12's docker-compose is the one in Python; the plugin is in the releases after it, whose
 # package lists are kept apart from the host's.
@@ -147,6 +155,10 @@ case $target in
     need debootstrap debootstrap "the bench unpacks the tree that it makes"
     registry_tools
     unpack_command umoci umoci "the bench compares with it"
+    need iptables iptables "dockerd, which the bench compares with, calls it"
+    need nsenter util-linux "dockerd is started in namespaces of its own with it"
+    unpack_command dockerd docker.io "the bench compares with it"
+    unpack_commands containerd "dockerd starts it" containerd containerd-shim-runc-v2
     ;;
   guest-kernel)
     for tool in gcc make; do need $tool build-essential "it compiles the kernel"; done

@@ -31,6 +31,7 @@ ExitReason = Literal[
 ]
 ReapedKind = Literal["container", "exec", "shim"]
 HealthResult = Literal["healthy", "unhealthy", "timeout", "error"]
+LeftoverKind = Literal["cgroup", "shim", "socket", "mount", "bundle"]
 Outcome = Literal["ok", "error", "cancelled"]
 
 SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -116,7 +117,13 @@ class Agent:
             "orlop_ip_pool_addresses", "Addresses of networks.", "network", "state"
         )
         self._leaks = self._gauge(
-            "orlop_leaked_resources", "What was found that belongs to no container.", "kind"
+            "orlop_leaked_resources", "What belongs to no container and stays.", "kind"
+        )
+
+        self._leftovers = self._counter(
+            "orlop_leftovers_removed_total",
+            "What belonged to no container and was removed.",
+            "kind",
         )
 
     def _begin_at_zero(self) -> None:
@@ -126,6 +133,8 @@ class Agent:
             self._child(self._reaped, kind)
         for result in get_args(HealthResult):
             self._child(self._health_checks, result)
+        for kind in get_args(LeftoverKind):
+            self._child(self._leftovers, kind)
         for stage in get_args(Stage):
             self._child(self._stages, stage)
 
@@ -218,8 +227,12 @@ class Agent:
                 self._pools.remove(labels.clean(network, self.capped), state)
                 self._sizes[self._pools] -= 1
 
+    def leftover_removed(self, kind: LeftoverKind) -> None:
+        """Something that belonged to no container was removed."""
+        self._child(self._leftovers, kind).inc()
+
     def leaked(self, kind: str, count: int) -> None:
-        """So many of the kind were found at the last sweep."""
+        """So many of the kind could not be removed at the last look."""
         self._child(self._leaks, kind).set(count)
 
     # --- families ------------------------------------------------------------------------------

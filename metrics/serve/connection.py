@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 import h11
@@ -57,6 +58,27 @@ class Connection:
         data = b"" if self._only_head else self._h11.send(h11.Data(body))
         end = self._h11.send(h11.EndOfMessage())
         await self._send(head + (data or b"") + (end or b""))
+
+    async def begin(self, headers: Headers) -> bool:
+        """Write the head of an answer that `write` goes on with; False where that is all, to HEAD.
+
+        Disconnected.
+        """
+        await self._send(self._head(HTTPStatus.OK, headers))
+        return not self._only_head
+
+    async def write(self, data: bytes) -> None:
+        """Write more of the answer's body. Disconnected."""
+        await self._write(data)
+
+    async def end(self) -> None:
+        """Write the end of such an answer. Disconnected."""
+        await self._send(self._h11.send(h11.EndOfMessage()))
+
+    async def gone(self) -> None:
+        """Wait until the client is gone, or says something in the middle of its answer."""
+        with suppress(Disconnected):
+            await self._receive()
 
     async def stream(self, headers: Headers, pages: Iterable[bytes]) -> None:
         """Write an answer of unknown length: chunked, or until the close for HTTP/1.0."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from metrics.cadence import Cadence
-from metrics.model import STATES, Container, Final, Interface, Settings, Storage
+from metrics.model import STATES, Container, End, Final, Interface, Settings, Storage
 from metrics.parse.figures import Figures, Link
 from metrics.parse.group import CgroupFolders
 from metrics.render.snapshot import Known, Row, Totals
@@ -140,6 +140,11 @@ class Containers:
             entry.exit_code = exit_code
         self._ended = _sum((self._ended, entry.used()))
 
+    def last_end(self, id: str, end: End) -> None:
+        """How its last run ended, which may have been in another agent's time."""
+        if entry := self._entries.get(id):
+            entry.last_end = end
+
     def removed(self, id: str) -> None:
         """The container is no more; its series go after two scrapes."""
         if id in self._running:
@@ -199,6 +204,10 @@ class Containers:
     def everybody(self) -> list[Entry]:
         """All that are on show, the removed ones too."""
         return [*self._entries.values(), *self._removed.values()]
+
+    def present(self) -> list[Entry]:
+        """All that were not removed."""
+        return list(self._entries.values())
 
     def row(self, entry: Entry, show: Callable[[Figures], Figures]) -> Row:
         """Its row; `show` gives devices their names."""

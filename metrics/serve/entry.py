@@ -6,10 +6,11 @@ from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 
 from metrics.history import History, Point
-from metrics.model import Container, Final, Interface, Sample, Storage
+from metrics.model import Container, End, Final, Interface, Sample, Storage
 from metrics.parse import group
 from metrics.parse.figures import Cpu, Figures, Glance, Link, Memory
 from metrics.render import labels
+from metrics.render.live import Live
 from metrics.render.snapshot import Known, Row, Totals
 from metrics.serve.files import GroupFiles
 from metrics.serve.interfaces import Interfaces
@@ -38,6 +39,7 @@ class Entry:
         "health",
         "history",
         "interfaces",
+        "last_end",
         "oom_kills_before",
         "recent",
         "restarts",
@@ -62,6 +64,7 @@ class Entry:
         self.base: Totals | None = None
         self.ended_at: float | None = None
         self.exit_code: int | None = None
+        self.last_end: End | None = None
         self.restarts = 0
         self.oom_kills_before = 0
         self.history = History(history)
@@ -176,6 +179,20 @@ class Entry:
         """The container in our own families."""
         name, info = self.blocks.name, self.blocks.info
         return Known(name, info, self.restarts, self.oom_kills, self.exit_code)
+
+    def live(self) -> Live:
+        """The container on the page for people."""
+        return Live(
+            self.container,
+            self.state,
+            self.health,
+            self.started,
+            self.restarts,
+            self.oom_kills,
+            self.last_end,
+            self.figures if self.files else None,
+            self.history.points() if self.files else [],
+        )
 
     def used(self) -> Totals:
         """What this run used while this agent looked."""

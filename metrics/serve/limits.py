@@ -24,5 +24,17 @@ IDLE_SECONDS = 300.0
 ANSWER_SECONDS = 30.0
 """For the whole of an answer: a scraper that reads more slowly is cut off."""
 
+MAX_WATCHERS = 8
+"""Who follow the events at once, each of which holds a connection; one more is refused."""
+
+WATCHER_SECONDS = 10.0
+"""For an event to be taken: a client that reads more slowly is dropped."""
+
+BEAT_SECONDS = 15.0
+"""Between two signs of life to who follows the events."""
+
+WATCH_SECONDS = 900.0
+"""After which who follows has to come again, and is asked for a password again."""
+
 CLOSE_SECONDS = 2.0
 """For TLS to say goodbye."""

@@ -11,12 +11,14 @@ import trio
 
 from metrics.history import Point
 from metrics.model import Roots, Sample, Settings, Storage
+from metrics.render import live
 from metrics.render.docker_stats import docker_stats
 from metrics.serve import address, exposition
 from metrics.serve.agent import Agent
 from metrics.serve.containers import Containers
 from metrics.serve.sampler import Sampler
-from metrics.serve.server import PAGE, Server
+from metrics.serve.server import Server
+from metrics.serve.watching import Events
 from metrics.serve.web import Web
 
 _CAPPED = ("device", "ended_container", "label_count", "label_name", "label_value", "series")
@@ -40,6 +42,7 @@ class Metrics:
         """
         self._settings = settings or Settings()
         self._clock = clock
+        self._wall_ns = wall_ns
         self._refresh = refresh
         self._sampler = Sampler(self._settings, roots or Roots(), clock=clock, wall_ns=wall_ns)
         self.agent = Agent()
@@ -93,11 +96,14 @@ class Metrics:
         listeners: list[trio.SocketListener],
         *,
         web: Web | None = None,
-        page: Callable[[], bytes] = lambda: PAGE,
+        events: Events | None = None,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Answer scrapes until cancelled; `run` must be running. `page` makes the HTML at `/`."""
-        server = Server(self.scrape, web or Web(clock=self._clock), page)
+        """Answer scrapes, and people, until cancelled; `run` must be running.
+
+        `events` tells people what happens (metrics.serve.watching).
+        """
+        server = Server(self.scrape, web or Web(clock=self._clock), live=self.live, events=events)
         await server.serve(listeners, task_status=task_status)
 
     async def scrape(self, scraper: str, openmetrics: bool) -> Iterator[bytes]:
@@ -110,6 +116,13 @@ class Metrics:
         capped.update(self.agent.capped)
         snapshot = snapshot._replace(capped=capped)
         return exposition.pages(snapshot, self.agent.registry, openmetrics=openmetrics)
+
+    async def live(self, history: bool) -> Iterator[bytes]:
+        """All containers now as JSON, in pieces; with `history` the last minute of each."""
+        snapshot = await self._sampler.fresh()
+        containers = (entry.live() for entry in self.containers.present())
+        at = self._wall_ns() / 1e9
+        return live.pages(containers, snapshot.machine, at=at, history=history)
 
     async def _watch_lag(self) -> None:
         interval = self._settings.lag_interval

@@ -1,5 +1,7 @@
 """The HTTP server: `/metrics`, `/-/healthy`, and a page for people at `/`.
 
+The page asks for `/containers` (JSON, `?history` with the last minute) and follows `/events`.
+
 A scraper that is slow, silent or one too many costs itself; everything it can hold on to is
 bounded (metrics.serve.limits).
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
@@ -17,23 +19,20 @@ import h11
 import trio
 
 from metrics.render import negotiation
-from metrics.serve import limits
+from metrics.serve import assets, limits
 from metrics.serve.auth import BasicAuth
 from metrics.serve.connection import Connection, Disconnected
 from metrics.serve.exposition import compressed
+from metrics.serve.watching import Events, Watchers
 from metrics.serve.web import Web
 
 log = logging.getLogger("orlop.metrics")
 
 _PLAIN = ("Content-Type", "text/plain; charset=utf-8")
-_HTML = ("Content-Type", "text/html; charset=utf-8")
-_SAFE = ("X-Content-Type-Options", "nosniff")
+_JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+_SAFE = {"X-Content-Type-Options": "nosniff"}
+_NOTHING: Mapping[str, str] = {}
 _CLOSE = ("Connection", "close")
-
-PAGE = b"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>Orlop</title></head>
-<body><h1>Orlop</h1><p><a href="metrics">Metrics</a></p></body></html>
-"""
 
 
 class Peer(NamedTuple):
@@ -46,14 +45,20 @@ class Peer(NamedTuple):
 Scrape = Callable[[str, bool], Awaitable[Iterator[bytes]]]
 """`scrape(scraper, openmetrics)`: fresh pages for that scraper."""
 
+Live = Callable[[bool], Awaitable[Iterator[bytes]]]
+"""`live(history)`: pieces of the JSON of all containers."""
+
 
 class Server:
-    """Serves on any number of listeners; `page` makes the HTML at `/`."""
+    """Serves on any number of listeners; without `live` or `events` the page has none."""
 
-    def __init__(self, scrape: Scrape, web: Web, page: Callable[[], bytes] = lambda: PAGE) -> None:
+    def __init__(
+        self, scrape: Scrape, web: Web, *, live: Live | None = None, events: Events | None = None
+    ) -> None:
         self._scrape = scrape
         self._web = web
-        self._page = page
+        self._live = live
+        self._watchers = Watchers(events) if events else None
         self._auth = BasicAuth()
         self._connections: dict[Connection, None] = {}
         self._scrapes = trio.Semaphore(limits.MAX_SCRAPES)
@@ -127,12 +132,17 @@ class Server:
             return False
         if request is None:
             return False
+        follows = False
         with trio.move_on_after(limits.ANSWER_SECONDS) as scope:
-            await self._answer(connection, request, peer)
+            follows = await self._answer(connection, request, peer)
         if scope.cancelled_caught:
             log.warning("a scraper at %s took too long", peer.host)
             if not connection.answering:
                 await self._refuse(connection, HTTPStatus.SERVICE_UNAVAILABLE)
+            return False
+        if follows and self._watchers is not None:
+            last_id = _header(request, b"last-event-id")
+            await self._watchers.follow(connection, self._headers(), last_id)
             return False
         return connection.next_cycle()
 
@@ -143,9 +153,10 @@ class Server:
 
     # --- answers -------------------------------------------------------------------------------
 
-    async def _answer(self, connection: Connection, request: h11.Request, peer: Peer) -> None:
+    async def _answer(self, connection: Connection, request: h11.Request, peer: Peer) -> bool:
+        """Answer; True where an answer that takes as long as it takes is left to be given."""
         self._web.refresh()
-        path = request.target.partition(b"?")[0]
+        path, _, query = request.target.partition(b"?")
         if request.method not in (b"GET", b"HEAD"):
             allow = ("Allow", "GET, HEAD")
             await self._say(connection, HTTPStatus.METHOD_NOT_ALLOWED, [allow])
@@ -156,10 +167,21 @@ class Server:
             await self._metrics(connection, request, peer)
         elif path == b"/-/healthy":
             await self._say(connection, HTTPStatus.OK)
-        elif path == b"/":
-            await connection.answer(HTTPStatus.OK, [*self._headers(), _HTML], self._page())
+        elif path == b"/containers" and self._live is not None:
+            async with self._scrapes:
+                pages = await self._live(query == b"history")
+                await connection.stream([*self._headers(), *_JSON], pages)
+        elif path == b"/events" and self._watchers is not None:
+            if not self._watchers.full:
+                return True
+            retry = ("Retry-After", f"{limits.BEAT_SECONDS:.0f}")
+            await self._say(connection, HTTPStatus.SERVICE_UNAVAILABLE, [retry])
+        elif found := assets.asset(path):
+            headers = [*self._headers(assets.HEADERS), ("Content-Type", found.type)]
+            await connection.answer(HTTPStatus.OK, headers, found.content)
         else:
             await self._say(connection, HTTPStatus.NOT_FOUND)
+        return False
 
     async def _metrics(self, connection: Connection, request: h11.Request, peer: Peer) -> None:
         openmetrics = negotiation.wants_openmetrics(_header(request, b"accept"))
@@ -189,10 +211,8 @@ class Server:
         body = f"{status.phrase}\n".encode()
         await connection.answer(status, headers, body)
 
-    def _headers(self) -> list[tuple[str, str]]:
-        configured = self._web.config.headers
-        safe = [] if _SAFE[0] in configured else [_SAFE]
-        return [*safe, *configured.items()]
+    def _headers(self, more: Mapping[str, str] = _NOTHING) -> list[tuple[str, str]]:
+        return list({**_SAFE, **more, **self._web.config.headers}.items())
 
     async def _may(self, request: h11.Request) -> bool:
         users = self._web.config.users

@@ -270,6 +270,11 @@ class MeteringLike(Protocol):
     ) -> tuple[str, Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]]:
         """A content type that suits the Accept header, and what writes the exposition."""
 
+    async def usage(
+        self, *, history: bool
+    ) -> Callable[[Callable[[bytes], Awaitable[None]]], Awaitable[None]]:
+        """What writes the JSON of what all containers use now, or used in their last minute."""
+
     def stats(
         self, container_id: str, before: Any = None, *, compare: bool = False
     ) -> tuple[Mapping[str, Any], Any]:

@@ -102,4 +102,5 @@ HANDLERS: dict[str, Answerer] = {
     "OrlopLayers": explain.orlop_layers,
     "OrlopWhence": explain.orlop_whence,
     "OrlopExplain": explain.orlop_explain,
+    "OrlopUsage": metering.orlop_usage,
 }

@@ -54,3 +54,15 @@ async def metrics(exchange: Exchange) -> Answer | None:
 
     await exchange.stream([(b"Content-Type", content_type.encode())], produce, endless=False)
     return None
+
+
+async def orlop_usage(exchange: Exchange) -> Answer | None:
+    """GET /orlop/usage?history"""
+    write = await exchange.engine.metering.usage(history=boolean(exchange.query, "history"))
+
+    async def produce(connection: Connection) -> bytes:
+        await write(connection.chunk)
+        return b""
+
+    await exchange.stream([(b"Content-Type", JSON_TYPE)], produce, endless=False)
+    return None

@@ -16,6 +16,7 @@ from supervisor.registry import config as registry_config
 from supervisor.registry.config import RegistryConfig
 from supervisor.spec.units import parse_size
 
+ON_EXIT = ("keep", "stop")
 LEVELS = ("debug", "info", "warning", "error")
 DEFAULT_FILE = "/etc/orlop/orlop.toml"
 
@@ -26,6 +27,7 @@ class Config:
 
     `metrics_addr` is HOST:PORT or "off"; "" is the default address, done without if it is in use.
     `host` and the rest about listening are as dockerd's flags (docs/listening.md).
+    `on_exit` is what becomes of containers when the daemon is told to end: "keep" or "stop".
     `metrics_label` are the container labels that metrics have.
     Of networks: `bridge` is the device of the default one, "" = named after the daemon, "none" =
     there is no such network; `bip` that device's address as ADDRESS/LENGTH; the pools have the
@@ -49,6 +51,7 @@ class Config:
     tcp_without_tls: bool = False
     cgroup_parent: str = "orlop"
     log_level: str = "info"
+    on_exit: str = "keep"
     log_max_size: int = 10 << 20
     log_max_files: int = 3
     metrics_addr: str = ""
@@ -152,6 +155,8 @@ def _check(config: Config) -> None:
     check_userns(config)
     if config.log_level not in LEVELS:
         raise InvalidArgument(f"log_level {config.log_level!r}: give one of {', '.join(LEVELS)}")
+    if config.on_exit not in ON_EXIT:
+        raise InvalidArgument(f"on_exit {config.on_exit!r:.80}: give keep or stop")
     for key in ("data_root", "run_root"):
         if not getattr(config, key).startswith("/"):
             raise InvalidArgument(f"{key} {getattr(config, key)!r}: give an absolute path")

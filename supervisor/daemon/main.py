@@ -16,20 +16,31 @@ from pathlib import Path
 import trio
 
 import supervisor
+from supervisor import failpoints
 from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
-from supervisor.daemon.config import DEFAULT_FILE, LEVELS, Config, merge, read_file, truth
+from supervisor.daemon.config import (
+    DEFAULT_FILE,
+    LEVELS,
+    ON_EXIT,
+    Config,
+    merge,
+    read_file,
+    truth,
+)
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
+from supervisor.daemon.opening import claimed, open_database
 from supervisor.daemon.userns import add_userns_options, pool_of
+from supervisor.engine.closing import stop_all
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
 from supervisor.engine.metering import DEFAULT_ADDRESS, OFF
 from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
+from supervisor.failpoints.registry import switch_on
 from supervisor.kernel import process
 from supervisor.kernel.cgroups import detect
-from supervisor.store.database import Database
 from supervisor.store.images import ImageStore
 from supervisor.store.layout import DataRoot
 
@@ -97,6 +108,12 @@ def parser() -> argparse.ArgumentParser:
         "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
     )
     add_network_options(p, default)
+    p.add_argument(
+        "--on-exit",
+        choices=ON_EXIT,
+        help="what becomes of running containers at SIGTERM or SIGINT: they go on, or are "
+        f"stopped first (default: {default.on_exit})",
+    )
     add_userns_options(p)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
@@ -115,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
         _set_up_log(config.log_level)
+        switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
         trio.run(serve, config)
     except (OrlopError, KernelError) as error:
@@ -159,6 +177,7 @@ async def serve(config: Config) -> None:
     """Assemble, recover, listen, and serve until told to stop. Containers live on."""
     root = DataRoot(config.data_root)
     root.prepare()
+    database = await open_database(root)  # what cannot be opened leaves no trace of this daemon
     pid_file = Path(config.run_root) / "daemon.pid"
     pid_file.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
     pid_file.write_text(f"{os.getpid()}\n")
@@ -169,9 +188,6 @@ async def serve(config: Config) -> None:
         run_root=Path(config.run_root),
         without_tls=config.tcp_without_tls,
     )
-    database, damaged = await Database.open_or_quarantine(root.db)
-    if damaged:
-        log.error("the database was damaged; it is kept as %s", database.quarantined)
     host = Host(root, database, detect(), config.cgroup_parent)
     host.log_max_size, host.log_max_files = config.log_max_size, config.log_max_files
     try:
@@ -189,8 +205,9 @@ async def serve(config: Config) -> None:
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
         await engine.userns.open(config.userns, pool_of(config))
-        async with networks_of(engine, config):
-            await _run(engine, listening.listeners)
+        with claimed(host.hierarchy):
+            async with networks_of(engine, config):
+                await _run(engine, listening.listeners, config.on_exit)
     finally:
         with trio.CancelScope(shield=True):
             host.close()
@@ -202,7 +219,7 @@ async def serve(config: Config) -> None:
             root.release()
 
 
-async def _run(engine: Engine, listeners: list[Listener]) -> None:
+async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.metering.run)
@@ -213,16 +230,19 @@ async def _run(engine: Engine, listeners: list[Listener]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as serving:
                 await serving.start(server.serve, listeners)
-                serving.start_soon(_stop_on, signals, server)
+                serving.start_soon(_stop_on, signals, server, engine, on_exit)
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))
         nursery.cancel_scope.cancel()
 
 
-async def _stop_on(signals: object, server: Server) -> None:
+async def _stop_on(signals: object, server: Server, engine: Engine, on_exit: str) -> None:
     async for number in signals:  # type: ignore[attr-defined]
-        log.info("stopping on %s; containers live on", signal.Signals(number).name)
         notify("STOPPING=1")
+        what = "containers live on" if on_exit == "keep" else "all containers are stopped first"
+        log.info("stopping on %s; %s", signal.Signals(number).name, what)
+        if on_exit == "stop" and (left := await stop_all(engine)):
+            log.error("these containers run on: %s", ", ".join(left))
         server.stop()
         return
 

@@ -85,6 +85,12 @@ SYSTEM: Mapping[str, Operation] = {
         answer=an_object(),
         errors=(404,),
     ),
+    "OrlopUsage": Operation(
+        summary="What all containers use, and used in the last minute",
+        query=flags("history"),
+        answer=an_object("at", "containers"),
+        errors=(503,),
+    ),
 }
 
 CONTAINERS: Mapping[str, Operation] = {

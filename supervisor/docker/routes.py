@@ -98,6 +98,7 @@ ROUTES: dict[str, str] = {
     "GET /orlop/layers": "OrlopLayers",
     "GET /orlop/whence": "OrlopWhence",
     "GET /orlop/explain": "OrlopExplain",
+    "GET /orlop/usage": "OrlopUsage",
 }
 
 NEWEST: Version = (int(API_VERSION.split(".")[0]), int(API_VERSION.split(".")[1]))

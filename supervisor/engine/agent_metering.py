@@ -18,7 +18,14 @@ from supervisor.errors import NotModified
 
 if TYPE_CHECKING:
     from metrics.serve import Metrics
-    from metrics.serve.agent import HealthResult, Operation, Outcome, ReapedKind, Stage
+    from metrics.serve.agent import (
+        HealthResult,
+        LeftoverKind,
+        Operation,
+        Outcome,
+        ReapedKind,
+        Stage,
+    )
     from supervisor.engine.host import Host
     from supervisor.engine.network_records import Network
 
@@ -171,6 +178,19 @@ class AgentMetering:
         """A process was reaped; containers' own are counted with their ends."""
         if self._metrics is not None:
             self._metrics.agent.reaped(kind)
+
+    @harmless
+    def leftover_removed(self, kind: LeftoverKind) -> None:
+        """Something that belonged to no container was removed."""
+        if self._metrics is not None:
+            self._metrics.agent.leftover_removed(kind)
+
+    @harmless
+    def leftovers_stay(self, counts: Mapping[LeftoverKind, int]) -> None:
+        """How many of each kind could not be removed at this look."""
+        if self._metrics is not None:
+            for kind, count in counts.items():
+                self._metrics.agent.leaked(kind, count)
 
     @harmless
     def probed(self, result: HealthResult) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker.health import check_of
 from supervisor.docker.views import ContainerView
 from supervisor.engine.host import Host
@@ -22,7 +23,7 @@ from supervisor.engine.metering import exit_reason
 from supervisor.engine.record import Record
 from supervisor.engine.task import Task
 from supervisor.engine.tree_use import TreeUse
-from supervisor.errors import NotFound, OrlopError
+from supervisor.errors import NotFound, OrlopError, Unavailable
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
@@ -81,6 +82,15 @@ class Container:
         """The machine's state now."""
         return self.record.state
 
+    @property
+    def followed(self) -> bool:
+        """Somebody sees a run to its end, or takes away what is left of it."""
+        return self.task is not None or not self._run_over.is_set()
+
+    async def rest(self) -> None:
+        """Return when nothing is left of a run that is over."""
+        await self._run_over.wait()
+
     # --- facts and requests -------------------------------------------------------------
 
     def post(self, fact: m.Fact) -> None:
@@ -90,13 +100,25 @@ class Container:
             self._inbox_send.send_nowait((fact, None))
 
     async def ask(self, request: m.Request) -> None:
-        """Make a request; returns when it is accepted, raises why it is not."""
+        """Make a request; returns when it is accepted, raises why it is not.
+
+        Unavailable for starts while the daemon stops all containers, and for everything while
+        the container has a shim that is not understood.
+        """
+        if self.host.closing and isinstance(request, m.StartRequested | m.RestartRequested):
+            raise Unavailable("the daemon is stopping: it starts no container")
+        self.check_understood()
         answer = Answer()
         try:
             self._inbox_send.send_nowait((request, answer))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             raise NotFound(f"No such container: {self.record.name}") from None
         await answer.wait()
+
+    def check_understood(self) -> None:
+        """Unavailable while it has a shim of a version that this daemon does not speak."""
+        if self.task is not None and self.task.unspoken:
+            raise Unavailable(self.task.unspoken)
 
     async def until(self, predicate: Predicate) -> None:
         """Wait until the state satisfies `predicate` or the container is forgotten."""
@@ -128,8 +150,17 @@ class Container:
                 answer.accept()
             self._notify()
             if self.forgotten.is_set():
-                self._inbox.close()
+                self._refuse_waiting()
                 return
+
+    def _refuse_waiting(self) -> None:
+        """Nobody takes from the mailbox any more: answer what is in it, let nothing more in."""
+        with suppress(trio.WouldBlock):
+            while True:
+                _, answer = self._inbox.receive_nowait()
+                if answer is not None:
+                    answer.refuse(NotFound(f"No such container: {self.record.name}"))
+        self._inbox.close()
 
     def _remember(self, before: State, end: m.Exit) -> None:
         reason = "health" if self.given_up == before.run else exit_reason(before, end)
@@ -162,6 +193,7 @@ class Container:
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
+                failpoints.hit("container.record")
                 self._saved = self.host.save(self.record)
                 if self.state.phase in SETTLED and not self._known_by_record():
                     await self._saved.wait()
@@ -185,7 +217,9 @@ class Container:
             case m.Cleanup():
                 self.nursery.start_soon(self._clean_up)
             case m.Forget():
+                failpoints.hit("rm.forget")
                 await self.host.delete(self.record).wait()
+                failpoints.hit("rm.answer")
                 self.host.forget(self)
                 self.forgotten.set()
             case m.Emit(action, attributes):
@@ -258,7 +292,9 @@ class Container:
         await self.tree.close()
         self.drop_early_clients()
         try:
+            failpoints.hit("rm.volumes")
             await self.host.let_go_volumes(self.record)
+            failpoints.hit("rm.snapshot")
             await self.host.remove_resources(self.record)
         except (OSError, OrlopError) as error:
             self.post(m.CleanFailed(str(error)))

@@ -22,6 +22,7 @@ import msgspec
 import trio
 
 from netplumb.plan.model import Limits
+from supervisor import failpoints
 from supervisor.docker.create import CreateBody, merge_image
 from supervisor.docker.disk_usage import DiskUsage
 from supervisor.docker.exec import ExecBody
@@ -54,6 +55,7 @@ from supervisor.engine.network_members import as_resolved, resolve_body, resolve
 from supervisor.engine.network_runs import NetworkRuns
 from supervisor.engine.networks import Networks
 from supervisor.engine.prune import Pruning
+from supervisor.engine.reconcile import Reconciler
 from supervisor.engine.record import Record
 from supervisor.engine.userns import UserNamespaces
 from supervisor.engine.volume_runs import VolumeRuns
@@ -107,6 +109,7 @@ class Engine:
         self.image_service = ImageService(self)
         self.metering.image_bytes = self.image_service.layers_size
         self.pruning = Pruning(self)
+        self.reconciling = Reconciler(self)
         self._nursery: trio.Nursery | None = None
         self._rng = random.SystemRandom()
         host.forget, host.find = self._forget, self.find
@@ -126,6 +129,7 @@ class Engine:
             await self.networks.load()
             await recovery.recover(self)
             nursery.start_soon(self.network_runs.run)
+            nursery.start_soon(self.reconciling.run)
             task_status.started()
             await trio.sleep_forever()
 
@@ -197,6 +201,7 @@ class Engine:
             raise
         finally:
             self.userns.settled(record)
+        failpoints.hit("create.answer")
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
 
@@ -204,10 +209,13 @@ class Engine:
         """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
         try:
             checks.try_spec(self.host, record)
+            failpoints.hit("create.record")
             # The record first: a crash in between leaves a row that start-up can clean after.
             saved = self.host.save(record, taken.rows)
+            failpoints.hit("create.folders")
             self.host.make_folders(record)
             await saved.wait()
+            failpoints.hit("create.volumes")
             await fill(self.volumes, taken, record.lowers)
         except BaseException:
             with trio.CancelScope(shield=True):
@@ -249,6 +257,10 @@ class Engine:
         """The engine's tasks."""
         assert self._nursery is not None
         return self._nursery
+
+    def settle(self, container: Container) -> None:
+        """End a run that nobody follows, as its exit record says or as lost."""
+        recovery.settle(self, container)
 
     def _forget(self, container: Container) -> None:
         self.containers.pop(container.id, None)
@@ -309,14 +321,14 @@ class Engine:
     async def stop(self, ref: str, timeout: float | None, signal: str | None) -> None:
         """Signal, grace, kill; returns when it has stopped. `timeout` None = the container's."""
         container = self.find(ref)
-        number, grace = self._stop_terms(container, timeout, signal)
+        number, grace = self.stop_terms(container, timeout, signal)
         await container.ask(m.StopRequested(number, grace))
         await self._until_over(container, grace)
 
     async def restart(self, ref: str, timeout: float | None, signal: str | None) -> None:
         """Stop as `stop` does, then start; just start what does not run."""
         container = self.find(ref)
-        number, grace = self._stop_terms(container, timeout, signal)
+        number, grace = self.stop_terms(container, timeout, signal)
         run = container.state.run
         await container.ask(m.RestartRequested(number, grace))
         with self._patience(container, grace):
@@ -340,9 +352,10 @@ class Engine:
                 f"{KILL_SECONDS:.0f} s after SIGKILL (a process waits in the kernel)"
             )
 
-    def _stop_terms(
-        self, container: Container, timeout: float | None, signal: str | None
+    def stop_terms(
+        self, container: Container, timeout: float | None = None, signal: str | None = None
     ) -> tuple[int, float | None]:
+        """The signal and the grace of a stop, the container's own where none is given."""
         options = container.record.options
         number = parse_signal(signal or options.stop_signal or "SIGTERM")
         if timeout is None:
@@ -493,6 +506,7 @@ class Engine:
                 await send_log(self.host.bundle(container), options, fd)
             if not options.stream:
                 return
+            container.check_understood()
             task = container.task
             if task is not None and task.shim is not None and task.accepts and container.state.live:
                 await task.shim.request("attach", fds=[fd], **fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 
@@ -41,7 +41,15 @@ class EventBus:
                 self._subscribers.discard(channel)
                 channel.close()
 
-    async def stream(self, since_ns: int | None, until_ns: int | None) -> AsyncIterator[Event]:
+    def since(self, count: int) -> int:
+        """The time from which on there are `count` remembered events (wall clock in ns)."""
+        if len(self._memory) <= count:
+            return 0
+        return self._memory[-count].time_ns
+
+    async def stream(
+        self, since_ns: int | None, until_ns: int | None
+    ) -> AsyncGenerator[Event, None]:
         """Remembered events from `since_ns`, then new ones up to `until_ns` (wall clock).
 
         Without either nothing is remembered; with only `until_ns` it is all, as docker has it.

@@ -265,3 +265,4 @@ def _check_running(container: Container) -> None:
         )
     if not state.pid:
         raise Conflict(f"container {container.id} is not running")
+    container.check_understood()

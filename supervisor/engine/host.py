@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +77,7 @@ class Host:
         self.tell_volumes: Callable[[Record, str], None] = lambda _record, _action: None
         self.let_go_volumes: Callable[[Record], Awaitable[None]] = _nothing
         self.network_runs: NetworkRuns | None = None
+        self.closing = False  # all containers are being stopped for good
         self.dns: tuple[str, ...] = ()  # what containers ask in place of the host's resolvers
         self._unwritten: dict[tuple[str, str], Callable[[], Put | None]] = {}
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
@@ -128,12 +130,12 @@ class Host:
         return self.root.bundle(container.id)
 
     def make_folders(self, record: Record) -> None:
-        """The bundle with its empty upper; nothing half-made stays if it fails."""
-        bundle = self.root.bundle(record.id)
-        bundle.mkdir(mode=0o700)
+        """The bundle with its empty upper; it is there whole or not at all, whenever we die."""
+        bundle, making = self.root.bundle(record.id), self.root.tmp / secrets.token_hex(16)
+        making.mkdir(mode=0o700)
         try:
             if not record.rootfs_writable:
-                upper, work = bundle / "upper", bundle / "work"
+                upper, work = making / "upper", making / "work"
                 upper.mkdir()
                 work.mkdir(mode=0o700)
                 # The upper's own mode and owner are those of "/" in the container.
@@ -141,8 +143,9 @@ class Host:
                 upper.chmod(like.st_mode & 0o7777)
                 os.chown(upper, like.st_uid, like.st_gid)
                 make_stubs(upper, record.lowers, record.stubs)
+            making.rename(bundle)
         except BaseException:
-            discard(bundle, self.root.trash)
+            discard(making, self.root.trash)
             raise
 
     async def remove_resources(self, record: Record) -> None:

@@ -18,9 +18,10 @@ import trio
 
 from metrics.errors import AddressError, ConfigError
 from metrics.model import Container as Description
-from metrics.model import Final, Interface, Limits, Settings
+from metrics.model import End, Final, Interface, Limits, Settings
 from metrics.render.negotiation import OPENMETRICS, TEXT, wants_openmetrics
 from supervisor import __version__
+from supervisor.engine import web_events
 from supervisor.engine.agent_metering import AgentMetering, harmless
 from supervisor.errors import InvalidArgument, NotFound, Unavailable
 from supervisor.lifecycle import machine as m
@@ -108,7 +109,8 @@ class Metering(AgentMetering):
                 await nursery.start(self._metrics.run)
                 nursery.start_soon(self.watch_logs)
                 if self._listeners:
-                    serve = functools.partial(self._metrics.serve, web=self._web)
+                    events = functools.partial(web_events.stream, self._host.bus)
+                    serve = functools.partial(self._metrics.serve, web=self._web, events=events)
                     await nursery.start(serve, list(self._listeners))
                 for listener in self._listeners:
                     host, port = listener.socket.getsockname()[:2]
@@ -132,6 +134,7 @@ class Metering(AgentMetering):
             if record.options.network.startswith(_CONTAINER):
                 self._shared[record.id] = record.options.network.removeprefix(_CONTAINER)
             self._metrics.containers.add(self._description(record), state=status)
+            self._last_end(record)
 
     @harmless
     def changed(self, record: Record) -> None:
@@ -176,6 +179,8 @@ class Metering(AgentMetering):
         elif isinstance(fact, m.StartFailed) and before.live:
             self._ended(container, before, fact.code)
             metrics.agent.exited("start_failed")
+        if after.exit is not None and after.exit is not before.exit:
+            self._last_end(container.record)
         if after.restart_count > before.restart_count:
             metrics.containers.restarted(container.id)
         metrics.containers.state(container.id, docker_status(after))
@@ -222,6 +227,14 @@ class Metering(AgentMetering):
         self._metrics.containers.ended(container.id, final, exit_code=code)
         self._let_go(container.id)
 
+    def _last_end(self, record: Record) -> None:
+        """How its latest run that is over has ended, which is remembered by now."""
+        assert self._metrics is not None
+        if record.history:
+            past = record.history[-1]
+            end = End(past.code, past.reason, past.signal, past.finished_ns / 1e9)
+            self._metrics.containers.last_end(record.id, end)
+
     def _description(self, record: Record) -> Description:
         return Description(
             id=record.id,
@@ -242,6 +255,10 @@ class Metering(AgentMetering):
         openmetrics = wants_openmetrics(accept)
         pages = await self._asked().scrape(_SCRAPER, openmetrics)
         return OPENMETRICS if openmetrics else TEXT, functools.partial(self._pieces, pages)
+
+    async def usage(self, *, history: bool) -> Callable[[Write], Awaitable[None]]:
+        """What writes the JSON of all containers (docs/metrics.md, "The page")."""
+        return functools.partial(self._pieces, await self._asked().live(history))
 
     def stats(
         self, container_id: str, before: Any = None, *, compare: bool = False

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from supervisor import failpoints
 from supervisor.docker.create import CreateBody, NetworkingConfig
 from supervisor.docker.endpoints import (
     DEFAULT,
@@ -161,7 +162,11 @@ class Members:
                         f"endpoint with name {record.name} already exists in network {network.name}"
                     )
                 assert networks.runs is not None
+                failpoints.hit("network.connect")
+                if record.network.endpoint(network.id):  # of a request that a crash broke off
+                    await networks.runs.leave(container, network.id)
                 await networks.runs.join(container, options)
+                failpoints.hit("network.connected")
                 networks.tell("connect", container.id, [network.id])
             await self._keep(container, (*_others(record, network.id), options))
 

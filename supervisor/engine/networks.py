@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from netplumb.plan import model
+from supervisor import failpoints
 from supervisor.docker.network_body import ConnectBody, NetworkBody
 from supervisor.docker.networks import NetworkView
 from supervisor.engine import network_views
@@ -175,8 +176,10 @@ class Networks(NetworkBook):
             self._check_free(body.name)
             network = new_network(body, self._new_id(), time.time_ns(), await self._around())
             with trio.CancelScope(shield=True):
+                failpoints.hit("network.row")
                 await self.host.database.apply([network.put()])
                 try:
+                    failpoints.hit("network.bridge")
                     await stack.add_network(network.desired())
                 except BaseException:
                     await self.host.database.delete(KIND, network.id)
@@ -219,6 +222,7 @@ class Networks(NetworkBook):
             except BaseException:
                 self._networks[network.id] = network
                 raise
+            failpoints.hit("network.remove")
             await self.host.database.delete(KIND, network.id)
         self.publish("destroy", network)
 

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.engine import record as records
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
 from supervisor.engine.shim_client import ShimClient, connect, start_error
 from supervisor.engine.task import LOST, Task, as_exit
 from supervisor.errors import InitError, OrlopError, ProtocolError
+from supervisor.kernel import process
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord
-from supervisor.store.files import discard
 from supervisor.wire.shim_protocol import Message
 
 if TYPE_CHECKING:
@@ -31,46 +32,81 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("orlop.recovery")
 ADOPT_SECONDS = 5.0
+REBOOTED = "the host was restarted: the exit status is not known"
+_HOST, _BOOT = "host", "boot-id"
 YOUNG_SHIM_SECONDS = (0.02, 0.05, 0.1, 0.3)
 
 
 async def recover(engine: Engine) -> None:
-    """Load all records, adopt what lives, settle what ended, sweep what belongs to nobody."""
+    """Load all records, adopt what lives, settle what ended, remove what belongs to nobody.
+
+    Then the restart policies count, which start what was stopped with the last supervisor.
+    """
+    await _load(engine)
+    boot = process.boot_id().encode()
+    known = dict(await engine.host.database.all(_HOST)).get(_BOOT)
+    rebooted = known not in (None, boot)
+    await engine.network_runs.restoring.restore()
+    async with trio.open_nursery() as nursery:
+        for container in list(engine.containers.values()):
+            nursery.start_soon(_recover_one, engine, container, rebooted)
+    if known != boot:
+        await engine.host.database.put(_HOST, _BOOT, boot)
+    failpoints.hit("recover.sweep")
+    await engine.reconciling.look(first=True)
+    for container in list(engine.containers.values()):
+        container.post(m.AgentStarted())
+
+
+async def _load(engine: Engine) -> None:
+    unreadable = set()
     for key, document in await engine.host.database.all(KIND):
         try:
             record = records.decode(document)
         except ProtocolError as error:
             log.warning("container %s: its record is unreadable and left alone: %s", key, error)
+            unreadable.add(key)
             continue
         engine.add(record)
-    await engine.network_runs.restoring.restore()
-    async with trio.open_nursery() as nursery:
-        for container in list(engine.containers.values()):
-            nursery.start_soon(_recover_one, engine, container)
-    _sweep(engine)
+    unreadable.update(key for kind, key in engine.host.database.damaged if kind == KIND)
+    engine.reconciling.unreadable = frozenset(unreadable)
 
 
-async def _recover_one(engine: Engine, container: Container) -> None:
+async def _recover_one(engine: Engine, container: Container, rebooted: bool) -> None:
     state = container.state
     if state.live:
-        await _recover_run(engine, container)
+        await _recover_run(engine, container, rebooted)
     else:
+        _complete(engine, container)
         await engine.network_runs.end(container)
     for effect in m.resume(container.state, trio.current_time()):
         container.do(effect)
 
 
-async def _recover_run(engine: Engine, container: Container) -> None:
+async def _recover_run(engine: Engine, container: Container, rebooted: bool) -> None:
     """The run was not seen to end: its shim lives, or its exit record tells, or it is lost."""
-    shim = await _connect(engine, container)
+    shim = None if rebooted else await _connect(engine, container)
     if shim is None:
         await engine.network_runs.end(container)
-        _settle(engine, container)
+        settle(engine, container, REBOOTED if rebooted else LOST)
+        run = container.state.run
+        await container.until(lambda s: s.run != run or not s.live)
         return
     adopted = trio.Event()
     engine.nursery.start_soon(_adopt, engine, container, shim, adopted)
     with trio.move_on_after(ADOPT_SECONDS):
         await adopted.wait()
+
+
+def _complete(engine: Engine, container: Container) -> None:
+    """Make the folders of a container whose creation was broken off between record and folders."""
+    if container.state.phase is not m.Phase.CREATED:
+        return
+    if not engine.host.bundle(container).exists():
+        try:
+            engine.host.make_folders(container.record)
+        except OSError as error:
+            log.warning("container %s: its folders: %s", container.id[:12], error)
 
 
 async def _connect(engine: Engine, container: Container) -> ShimClient | None:
@@ -91,8 +127,13 @@ async def _adopt(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(container.adopt, task)
         try:
-            state = await shim.request("state")
+            await shim.greeted.wait()
             _adopt_cgroup(engine, container, task)
+            if task.unspoken:
+                log.error("container %s is left alone: %s", container.id[:12], task.unspoken)
+                await _adopt_unheard(engine, container, task)
+                return
+            state = await shim.request("state")
             if state["phase"] in ("starting", "running"):
                 await engine.network_runs.restoring.adopt(container, int(state["pid"]))
             await _catch_up(container, task, state)
@@ -101,6 +142,16 @@ async def _adopt(
             log.warning("container %s: adopting: %s", container.id[:12], error)
         finally:
             adopted.set()
+
+
+async def _adopt_unheard(engine: Engine, container: Container, task: Task) -> None:
+    """Serve the names and ports of a container whose shim tells nothing that is understood."""
+    pid = container.state.pid
+    try:
+        if pid and task.group is not None and pid in task.group.procs():  # and no later process
+            await engine.network_runs.restoring.adopt(container, pid)
+    except OSError as error:
+        log.warning("container %s: its cgroup: %s", container.id[:12], error)
 
 
 def _adopt_cgroup(engine: Engine, container: Container, task: Task) -> None:
@@ -128,8 +179,9 @@ async def _catch_up(container: Container, task: Task, state: Message) -> None:
             container.post(m.Frozen(task.run) if frozen else m.Thawed(task.run))
 
 
-def _settle(engine: Engine, container: Container) -> None:
+def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:
     """No shim answers: the exit record says how it ended, or nothing does."""
+    failpoints.hit("recover.settle")
     run = container.state.run
     record = _read(engine, container)
     group = _group(engine, container)
@@ -137,10 +189,10 @@ def _settle(engine: Engine, container: Container) -> None:
         _kill(group)
     if record is None or record.run != run:
         if container.state.pid:
-            lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=LOST)
+            lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=why_lost)
             container.post(m.Exited(run, lost))
         else:
-            container.post(m.StartFailed(run, LOST, 125, time.time_ns()))
+            container.post(m.StartFailed(run, why_lost, 125, time.time_ns()))
         return
     if record.oom_kills > container.state.oom_kills:
         engine.host.note_oom(container, record.memory_limit, record.memory_peak)
@@ -168,24 +220,8 @@ def _group(engine: Engine, container: Container) -> Group | None:
 
 
 def _kill(group: Group) -> None:
-    try:
-        group.kill()
-        group.remove()
-    except OSError as error:
-        log.warning("cgroup %s: %s", group.name, error)
-
-
-def _sweep(engine: Engine) -> None:
-    """Remove cgroups and bundles of containers that no record knows."""
-    damaged = {key for kind, key in engine.host.database.damaged if kind == KIND}
-    known = set(engine.containers) | damaged
-    for name in engine.host.hierarchy.names():
-        if name not in known or (
-            name in engine.containers and not engine.containers[name].state.live
-        ):
-            _kill(engine.host.hierarchy.open(name))
-    for entry in list(os.scandir(engine.host.root.containers)):
-        if entry.name not in known:
-            log.info("%s belongs to no container: removed", entry.path)
-            discard(engine.host.root.containers / entry.name, engine.host.root.trash)
-    engine.host.empty_trash_soon()
+    for step in (group.kill, group.remove):  # it may be gone from some hierarchies already
+        try:
+            step()
+        except OSError as error:
+            log.warning("cgroup %s: %s", group.name, error)

@@ -27,8 +27,8 @@ class ShimGone(Unavailable):
 
 async def connect(bundle: Path) -> ShimClient:
     """Connect to the shim that serves `bundle`; OSError where none does."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.setblocking(False)
         # By the folder's fd: the path may be longer than sun_path holds.
@@ -44,6 +44,8 @@ async def connect(bundle: Path) -> ShimClient:
 class ShimClient:
     """`run` reads until the shim closes; events go to the channel `events`, which then ends.
 
+    A shim of a version that is not spoken is asked nothing: every request is Unavailable.
+
     The descriptor of the event `network` waits here until it is taken.
     """
 
@@ -51,6 +53,7 @@ class ShimClient:
         self.connection = connection
         self.shim_pid = 0
         self.version = 0
+        self.unspoken = ""  # why nothing can be asked of it
         self.gone = False
         self.greeted = trio.Event()  # said hello, or is gone
         self._next_id = 1
@@ -84,6 +87,8 @@ class ShimClient:
 
         The fds are duplicated by the kernel: the caller still owns its own.
         """
+        if self.unspoken:
+            raise Unavailable(self.unspoken)
         number = self._next_id
         self._next_id += 1
         try:
@@ -158,6 +163,7 @@ class ShimClient:
         if message.get("event") == "hello":
             self.shim_pid = int(message.get("shim_pid", 0))
             self.version = int(message.get("version", 0))
+            self.unspoken = shim_protocol.unspoken(self.version)
             self.greeted.set()
         elif "event" in message:
             if message["event"] == "network" and fds and self._network < 0:

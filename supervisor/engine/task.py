@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
 from supervisor.engine.task_network import TaskNetwork
-from supervisor.errors import InitError, Internal, KernelError, OrlopError, ProtocolError
+from supervisor.errors import InitError, Internal, OrlopError, ProtocolError
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
@@ -70,10 +71,12 @@ class Task:
         try:
             self.host.prepare_run(self.container)
             self._network.plan()
+            failpoints.hit("start.bundle")
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 bundle = self.host.bundle(self.container)
                 self._spawned = time.perf_counter()
+                failpoints.hit("start.spawn")
                 self.shim = ShimClient(await self.host.zygote.spawn(bundle))
                 if self.group is None:
                     self._make_cgroup()  # while the shim prepares the root
@@ -125,6 +128,16 @@ class Task:
         if not self._over:
             self._report_lost()
 
+    @property
+    def unspoken(self) -> str:
+        """Why nothing can be asked of its shim, "" where everything can."""
+        return self.shim.unspoken if self.shim is not None else ""
+
+    def lose_shim(self) -> None:
+        """The shim is gone, whatever its connection says."""
+        if self.shim is not None:
+            self.shim.close()
+
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
         self.group = group
@@ -137,6 +150,7 @@ class Task:
         """Send a signal to PID 1; nothing if it has ended."""
         if self.shim is None:
             return
+        failpoints.hit("stop.signal")
         try:
             await self.shim.request("signal", signal=number)
         except OrlopError as error:
@@ -146,6 +160,7 @@ class Task:
         """SIGKILL every process of the container."""
         if self.group is not None:
             try:
+                failpoints.hit("stop.kill")
                 self.group.kill()
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
@@ -188,7 +203,9 @@ class Task:
 
     def _make_cgroup(self) -> None:
         begun = time.perf_counter()
+        failpoints.hit("start.cgroup")
         self.group = self.host.hierarchy.create(self.container.id)
+        failpoints.hit("start.limits")
         self.host.limit(self.group, self.container.record.options)
         self.oom = OomWatcher(self.host, self.group, 0, self._oom)
         self.host.metering.stage("cgroup", begun)
@@ -224,6 +241,11 @@ class Task:
         if self.shim.gone:
             self._launched.set()  # nothing will be: whoever tells the end need not wait
             return
+        if self.shim.unspoken:  # the zygote is of another orlop, installed meanwhile
+            self._report_start_failure(None, self.shim.unspoken)
+            self._launched.set()
+            self.shim.close()  # a shim that nobody wants anything of leaves
+            return
         if self._spawned:  # not by a supervisor before this one
             self.host.metering.stage("shim", self._spawned)
         self.accepts = True
@@ -240,6 +262,7 @@ class Task:
             # Reported when the shim says that init is gone.
             self._start_error = error
         else:
+            failpoints.hit("start.started")
             self.container.post(
                 m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
             )
@@ -251,6 +274,7 @@ class Task:
     async def _start(self) -> Message:
         """Have the program run, in the namespaces that are given to it."""
         assert self.shim is not None
+        failpoints.hit("start.launch")
         try:
             shared = await self._network.shared()
         except OrlopError as error:
@@ -272,7 +296,9 @@ class Task:
     # --- what the shim tells ------------------------------------------------------------
 
     async def take(self, event: Message) -> None:
-        """Handle one event of the shim."""
+        """Handle one event of the shim; of one that is not understood only its end counts."""
+        if self.unspoken:
+            return
         match event.get("event"):
             case "created":
                 if not self._network.is_done and self._launched.is_set():
@@ -297,6 +323,7 @@ class Task:
     async def _ended(self, record: ExitRecord, *, durable: bool) -> None:
         if self._over or record.run != self.run:
             return
+        failpoints.hit("exit.taken")
         self._over = True  # from here on it is reported, once
         self.recorded = durable
         self.host.metering.log_dropped(record.log_dropped)
@@ -317,6 +344,7 @@ class Task:
             self.container.post(m.Exited(self.run, as_exit(record)))
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
+        failpoints.hit("exit.acknowledge")
         with suppress(OrlopError):  # it may be gone already, as it was asked to
             await self.shim.request("acknowledge")
 
@@ -396,8 +424,9 @@ class Task:
             if pause:
                 await trio.sleep(pause)
             try:
+                failpoints.hit("exit.cgroup")
                 group.remove()
-            except KernelError as error:
+            except OSError as error:
                 if error.errno != errno.EBUSY:
                     log.exception("container %s: its cgroup stays", self.container.id[:12])
                     return

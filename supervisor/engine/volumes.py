@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker.volumes import ANONYMOUS_LABEL, VolumeBody
 from supervisor.engine.name_locks import NameLocks
 from supervisor.engine.record import Record
@@ -100,17 +101,21 @@ class Volumes:
                 return self._volumes[name]
             volume = folders.new_volume(self.host.root, name, labels, body.driver_opts)
             with trio.CancelScope(shield=True):
+                failpoints.hit("volume.row")
                 await self.host.database.put(KIND, name, folders.encode(volume))
                 await self.make([volume])
         return volume
 
     async def make(self, volumes: Sequence[Volume]) -> None:
-        """Make the folders of volumes whose rows are written; the rows go if that fails."""
+        """Make the folders of volumes whose rows are written; both go again if that fails."""
         for volume in volumes:
             try:
                 with disk_errors(volume.name):
                     await trio.to_thread.run_sync(folders.make, volume)
             except OrlopError:
+                with suppress(OSError):  # a folder without a row would be a volume again
+                    folders.remove(self.host.root, volume)
+                self.host.empty_trash_soon()
                 await self.host.database.apply(Delete(KIND, v.name) for v in volumes)
                 raise
             self._volumes[volume.name] = volume
@@ -149,6 +154,7 @@ class Volumes:
                 folders.remove(self.host.root, volume)
             del self._volumes[volume.name]
             self.host.empty_trash_soon()
+            failpoints.hit("volume.forget")
             await self.host.database.delete(KIND, volume.name)
         self.publish("destroy", volume.name, {})
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import trio
 
 import supervisor
+from supervisor import failpoints
 from supervisor.errors import Unavailable
 from supervisor.wire import shim_protocol
 
@@ -29,6 +30,7 @@ def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], so
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     root = str(Path(supervisor.__file__).parent.parent)
+    armed = {key: value for key, value in os.environ.items() if key == failpoints.VARIABLE}
     with theirs:
         arguments = [root, str(theirs.fileno()), "mergeable" if mergeable else "private"]
         process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
@@ -36,7 +38,7 @@ def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], so
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", **armed},
         )
     ours.setblocking(False)
     return process, ours

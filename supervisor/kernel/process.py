@@ -145,6 +145,16 @@ def start_time(pid: int) -> int:
         raise KernelError("read", path, errno.ESRCH) from None
 
 
+def boot_id() -> str:
+    """What this boot of the kernel is called: another one after each restart (random(4))."""
+    path = "/proc/sys/kernel/random/boot_id"
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise failed(error, "read", path) from None
+
+
 def set_oom_score_adj(value: int) -> None:
     """This process's OOM preference, -1000–1000; going down needs CAP_SYS_RESOURCE."""
     path = "/proc/self/oom_score_adj"

@@ -21,10 +21,14 @@ class StartRequested:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """Send `signal`, and SIGKILL to all after `grace` seconds (None = never, 0 = at once)."""
+    """Send `signal`, and SIGKILL to all after `grace` seconds (None = never, 0 = at once).
+
+    `by_agent`: it is the agent's own, as it ends, and nobody's wish for longer than that.
+    """
 
     signal: int
     grace: float | None
+    by_agent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,11 @@ class OomKilled:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentStarted:
+    """The agent has started, and what became of the run meanwhile is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cleaned:
     """Cleanup is done: nothing of the container is left but its record."""
 
@@ -148,7 +157,7 @@ Request = (
     | RemoveRequested
 )
 RunFact = TaskStarted | StartFailed | Exited | Frozen | Thawed | GraceOver | BackoffOver | OomKilled
-Fact = Request | RunFact | Cleaned | CleanFailed
+Fact = Request | RunFact | AgentStarted | Cleaned | CleanFailed
 
 REQUESTS: tuple[type[Request], ...] = (
     StartRequested,
@@ -169,4 +178,4 @@ RUN_FACTS: tuple[type[RunFact], ...] = (
     BackoffOver,
     OomKilled,
 )
-FACTS: tuple[type[Fact], ...] = (*REQUESTS, *RUN_FACTS, Cleaned, CleanFailed)
+FACTS: tuple[type[Fact], ...] = (*REQUESTS, *RUN_FACTS, AgentStarted, Cleaned, CleanFailed)

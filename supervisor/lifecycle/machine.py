@@ -30,6 +30,7 @@ from supervisor.lifecycle.facts import (
     FACTS,
     REQUESTS,
     RUN_FACTS,
+    AgentStarted,
     BackoffOver,
     Cleaned,
     CleanFailed,
@@ -59,6 +60,7 @@ __all__ = [
     "REQUESTS",
     "RUN_FACTS",
     "TABLE",
+    "AgentStarted",
     "BackoffOver",
     "CleanFailed",
     "Cleaned",
@@ -193,6 +195,7 @@ TABLE: dict[tuple[Phase, type[Fact]], Move | Refuse] = {
     (STOPPING, Exited): _move(runs.exited_stopping, EXITED, STARTING, REMOVING),
     (STOPPING, Frozen): _move(stops.frozen, STOPPING),
     (STOPPING, GraceOver): _move(stops.grace_over, STOPPING),
+    (STOPPING, AgentStarted): _move(stops.agent_started, STOPPING),
     (STOPPING, OomKilled): _move(runs.oom_killed, STOPPING),
     # restarting: between two runs, by the restart policy
     (RESTARTING, StartRequested): _move(runs.start, STARTING),
@@ -211,6 +214,7 @@ TABLE: dict[tuple[Phase, type[Fact]], Move | Refuse] = {
     (EXITED, PauseRequested): NOT_RUNNING,
     (EXITED, UnpauseRequested): NOT_PAUSED,
     (EXITED, RemoveRequested): _move(removals.remove, REMOVING),
+    (EXITED, AgentStarted): _move(runs.agent_started, EXITED, STARTING),
     # removing: being killed or cleaned up; ends with Forget
     (REMOVING, StartRequested): LEAVING,
     (REMOVING, StopRequested): RESTS,
@@ -261,8 +265,8 @@ def resume(state: State, now: float) -> tuple[Effect, ...]:
     """What to ask for again when the agent finds `state` on disk after it was away.
 
     Besides, the engine reports what it observes of the run: TaskStarted, StartFailed,
-    Exited, Frozen or Thawed. Effects are idempotent; a stop's time goes on, and starts
-    over if `now` is of another clock than the one that set the deadline.
+    Exited, Frozen or Thawed; and AgentStarted after these. Effects are idempotent; a stop's
+    time goes on, and starts over if `now` is of another clock than the one that set the deadline.
     """
     match state.phase:
         case Phase.STOPPING:

@@ -69,14 +69,22 @@ def next_delay(previous: float, uptime: float) -> float:
 
 
 def starts_with_agent(
-    policy: RestartPolicy, *, code: int, stop_requested: bool, restart_count: int
+    policy: RestartPolicy,
+    *,
+    code: int,
+    stop_requested: bool,
+    restart_count: int,
+    by_agent: bool = False,
 ) -> bool:
     """True if a container found exited when the agent starts is to be started.
 
-    As docker: "always" overrides an earlier stop here, "unless-stopped" does not.
+    As docker: "always" overrides an earlier stop here, "unless-stopped" does not, but for a
+    stop that was the agent's own as it ended (`by_agent`).
     """
     if policy.name == "always":
         return True
+    if policy.name == "unless-stopped":
+        return by_agent or not stop_requested
     return wants_restart(
         policy, code=code, stop_requested=stop_requested, restart_count=restart_count
     )

@@ -58,6 +58,7 @@ class State:
     automatic       the latest run was started by the policy
     oom_kills       OOM kills in the latest run
     stop_requested  it was stopped by request: the policy does not restart it
+    stopped_by_agent  that request was the agent's own, as it ended: it holds until it starts
     restart_requested  a restart is asked for and not yet done
     freezing        a pause is asked for and not yet done
     stop_signal     while stopping: the signal to send once the program runs
@@ -82,6 +83,7 @@ class State:
     automatic: bool = False
     oom_kills: int = 0
     stop_requested: bool = False
+    stopped_by_agent: bool = False
     restart_requested: bool = False
     freezing: bool = False
     stop_signal: int = 0

@@ -17,6 +17,7 @@ from typing import Any
 
 import trio
 
+from supervisor import failpoints
 from supervisor.docker import progress
 from supervisor.errors import InvalidArgument, NotFound, OrlopError
 from supervisor.oci import config as oci_config
@@ -221,6 +222,7 @@ class Pull:
             step = steps[layer.chain_id]
             async with self.store.ingest_once(lease, layer.blob.digest, layer.blob.size) as writer:
                 if writer is not None:
+                    failpoints.hit("pull.blob")
                     await download(self.places, layer.blob, writer, step.downloading)
             step.downloaded()
             nursery.start_soon(self._unpack, lease, layer, step)

@@ -23,6 +23,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from supervisor import failpoints
 from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process, tty
 from supervisor.shim import become, given, pid1
@@ -87,6 +88,7 @@ def main(init: Init) -> None:
         if not init.start_at_once and init.sync.recv(16) != GO:
             os._exit(0)  # the shim gave up (or died): no container without a shim
         assert init.becoming is not None
+        failpoints.hit("init.execve")
         become.confine(init.becoming)
         if init.spec.init:
             pid1.run(init.becoming, init.sync.fileno())

@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 
+from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, ProtocolError
 from supervisor.kernel import cgroups, namespaces, process
 from supervisor.shim import exit_record, given, init, rootfs, userns
@@ -151,6 +152,7 @@ class Shim:
     # --- becoming a container ---------------------------------------------------------
 
     def _prepare_root(self) -> None:
+        failpoints.hit("shim.rootfs")
         if self.spec.uid_mappings:
             self.mapped = userns.open_mapped(self.spec)
         self.prepared = rootfs.prepare(self.spec, self.mapped)
@@ -180,6 +182,7 @@ class Shim:
             flags |= namespaces.CLONE_INTO_CGROUP
         try:
             with given.children_in(joined.get("pid")):
+                failpoints.hit("shim.clone")
                 pid, pidfd = namespaces.clone3(flags, cgroup_fd=cgroup)
                 if pid == 0:
                     near.close()  # a copy that would hide the shim's end from init
@@ -190,6 +193,7 @@ class Shim:
             for fd in (*tasks, *far, cgroup, self.mapped):
                 if fd >= 0:
                     os.close(fd)
+        failpoints.hit("shim.cloned")
         prepared.close_binds()
         self.pid, self.pidfd, self.sync = pid, pidfd, near
         near.setblocking(False)
@@ -267,6 +271,7 @@ class Shim:
             self.phase = "starting"
 
     def _started(self) -> None:
+        failpoints.hit("shim.started")
         self.phase = "running"
         self.started_ns = time.time_ns()
         self.started_boottime_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -374,8 +379,10 @@ class Shim:
             error=dict(self.error.to_json()) if self.error else None,
         )
         try:
+            failpoints.hit("shim.record")
             exit_record.write(self.record, self.folder)
             self.durable = True
+            failpoints.hit("shim.told")
         except OSError:
             leave_traceback()  # a full disk: the supervisor still hears it, and asks again
         self.phase = "exited"

@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 
+from supervisor import failpoints
 from supervisor.errors import ProtocolError
 from supervisor.kernel import memory, process
 from supervisor.shim import heap, rehearsal, shim
@@ -49,6 +50,10 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
         rehearse_receiving()
     except Exception:  # noqa: S110 - without it shims are slower and larger, and nothing else
         pass
+    if failpoints.VARIABLE in os.environ:
+        from supervisor.failpoints import registry  # noqa: PLC0415 - others need not pay
+
+        registry.switch_on(os.environ[failpoints.VARIABLE])
     pool = Pool(control)
     gc.collect()
     filling = heap.fill_gaps()

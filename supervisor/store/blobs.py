@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from supervisor import failpoints
 from supervisor.oci.digest import Digest
 from supervisor.store.files import discard, sync_folder, write_synced
 from supervisor.store.layout import DataRoot
@@ -30,6 +31,7 @@ def put_blob(root: DataRoot, data: bytes) -> Digest:
 def adopt_blob(root: DataRoot, temporary: Path, digest: Digest) -> None:
     """Take over a synced file of the tmp folder, whose content has this digest."""
     path = root.blob(digest)
+    failpoints.hit("image.blob")
     temporary.replace(path)
     sync_folder(path.parent)
 
@@ -40,6 +42,7 @@ def adopt_layer(root: DataRoot, temporary: Path, chain_id: Digest) -> None:
     if path.is_dir():
         discard(temporary, root.trash)
         return
+    failpoints.hit("image.layer")
     temporary.rename(path)
     sync_folder(root.layers)
 
@@ -48,6 +51,7 @@ def discard_all(
     root: DataRoot, layers: Iterable[Digest] = (), blobs: Iterable[Digest] = ()
 ) -> None:
     """Rename layers and blobs into the trash; what is not there is fine."""
+    failpoints.hit("image.collect")
     for chain_id in layers:
         discard(root.layer(chain_id), root.trash)
     for digest in blobs:

@@ -13,6 +13,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from supervisor import failpoints
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -60,13 +62,21 @@ def discard(path: Path, trash: Path) -> bool:
 
 
 def empty_trash(trash: Path) -> tuple[OSError, ...]:
-    """Delete all that is in the trash; what could not be deleted is told and stays.
+    """Delete all that is in the trash; what could not be deleted is told and stays. Never raises.
 
     Never follows a link, whatever a container left behind, and never recurses: a folder
     found inside a folder is renamed into the trash itself. So any depth takes three fds
     and no stack, and a kill at any moment loses no progress.
     """
+    try:
+        return _empty(trash)
+    except OSError as error:  # no descriptor is free, or the trash itself cannot be read
+        return (error,)
+
+
+def _empty(trash: Path) -> tuple[OSError, ...]:
     failures: list[OSError] = []
+    failpoints.hit("trash.empty")
     trash_fd = os.open(trash, _FOLDER)
     try:
         refused: set[str] = set()

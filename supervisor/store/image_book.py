@@ -16,6 +16,7 @@ from pathlib import Path
 
 import trio
 
+from supervisor import failpoints
 from supervisor.errors import InvalidArgument
 from supervisor.oci import reference
 from supervisor.oci.config import format_time
@@ -156,13 +157,16 @@ class ImageBook:
     async def _save(self, images: Sequence[Image]) -> None:
         try:
             with disk_errors():
+                failpoints.hit("image.copy")
                 await trio.to_thread.run_sync(image_records.write_copies, self.root, images)
+                failpoints.hit("image.row")
             await self.database.apply(Put(KIND, image.id, encode(image)) for image in images)
         except BaseException:
             before = {image.id: self._images.by_id(image.id) for image in images}
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(image_records.restore_copies, self.root, before)
             raise
+        failpoints.hit("image.answer")
         for image in images:
             self._images.keep(image)
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import trio
 
+from supervisor import failpoints
 from supervisor.errors import InvalidArgument
 from supervisor.oci import config as oci_config
 from supervisor.oci import manifest as oci_manifest
@@ -354,6 +355,8 @@ class ImageStore(ImageBook):
         # Out of sight before the first await: no container can be made of it any more.
         self._images.drop(image.id)
         try:
+            with disk_errors():
+                failpoints.hit("image.remove")
             await self.database.apply([Delete(KIND, image.id)])
         except BaseException:
             self._images.keep(image)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import trio
 
+from supervisor import failpoints
 from supervisor.errors import InvalidArgument
 from supervisor.oci.chain import chain_ids
 from supervisor.oci.config import ConfigFile
@@ -131,6 +132,7 @@ class Layers:
         folder = root.tmp / secrets.token_hex(16)
         try:
             with disk_errors(), root.blob(blob.digest).open("rb") as packed:
+                failpoints.hit("image.unpack")
                 done = await work(
                     "unpack",
                     {"folder": str(folder), "diff_id": diff_id, "compression": "auto"},

@@ -100,7 +100,7 @@ class DataRoot:
             return
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(self.path / "lock", flags, 0o600)
-        if not _lock_soon(fd):
+        if not lock_soon(fd):
             pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(fd)
             raise Conflict(f"another orlop daemon (pid {pid}) uses this data root: {self.path}")
@@ -109,8 +109,8 @@ class DataRoot:
         self._lock = fd
 
 
-def _lock_soon(fd: int) -> bool:
-    """Take the lock; False if another daemon keeps it.
+def lock_soon(fd: int) -> bool:
+    """Lock a file or folder (flock); False if another daemon keeps it.
 
     A child of a daemon that was killed has it, too, for the moment before its execve.
     """

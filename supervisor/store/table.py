@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from supervisor import failpoints
 from supervisor.errors import Internal, OrlopError, Unavailable
 
 MIGRATIONS = (
@@ -97,9 +98,13 @@ class RecordTable:
             *(_delete(deletes[i : i + _ROWS]) for i in range(0, len(deletes), _ROWS)),
         ]
         try:
+            if statements:
+                failpoints.hit("database.commit")
             self._run(statements)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise self._error(error) from error
+        if statements:
+            failpoints.hit("database.committed")
         if self.damaged:
             self.damaged -= set(last)
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from supervisor import failpoints
 from supervisor.docker.volumes import ANONYMOUS_LABEL, check_volume_name
 from supervisor.errors import Internal, InvalidArgument, Unavailable
 from supervisor.oci.config import format_time
@@ -176,6 +177,8 @@ def make(volume: Volume) -> None:
         except FileExistsError:
             continue
         path.chmod(mode)  # whatever the umask
+        if path == folder:
+            failpoints.hit("volume.folder")
         made = True
     if not made:
         return
@@ -189,6 +192,7 @@ def make(volume: Volume) -> None:
 
 def remove(root: DataRoot, volume: Volume) -> None:
     """Put the folder into the trash, in one step."""
+    failpoints.hit("volume.remove")
     discard(Path(volume.folder), root.trash)
 
 

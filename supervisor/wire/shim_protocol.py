@@ -25,10 +25,22 @@ from typing import Any
 from supervisor.errors import BY_CODE, InitError, Internal, OrlopError, ProtocolError
 
 VERSION = 3
+OLDEST = 1
+"""The versions that are spoken: shims of these are driven."""
 MAX_MESSAGE = 64 * 1024
 MAX_FDS = 4
 
 Message = dict[str, Any]
+
+
+def unspoken(version: int) -> str:
+    """Why a shim of this version cannot be driven; "" for one that can."""
+    if OLDEST <= version <= VERSION:
+        return ""
+    return (
+        f"the container's shim speaks version {version} of the shim protocol, this daemon "
+        f"{OLDEST} to {VERSION}: use the orlop that started the container"
+    )
 
 
 def encode(message: Message) -> bytes:

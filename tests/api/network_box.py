@@ -94,7 +94,7 @@ class Machine:
         """`command` as it is started on this machine, with the same pid."""
         fds = {"net": self.host.fd, "mount": self._mounts}
         flags = [f"--{kind}=/proc/{os.getpid()}/fd/{fd}" for kind, fd in fds.items()]
-        return ["nsenter", *flags, *command]
+        return ["nsenter", *flags, f"--wdns={os.getcwd()}", *command]
 
     def forwarding(self) -> list[str]:
         """Whether it forwards IPv4 and IPv6: "0" or "1" each."""

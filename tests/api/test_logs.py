@@ -61,6 +61,17 @@ def test_follow_shows_a_line_at_once(box: Box) -> None:
         assert following.stdout.readline() == b"first\n"
 
 
+def test_several_containers(box: Box) -> None:
+    box.ok("wait", box.start("--name", "one", "--label", "of=many", script="echo early; exit 3"))
+    box.start("--name", "other", "--label", "of=many", script="echo mid; sleep 0.5; echo late >&2")
+    with box.running("logs", "-f", "one", "other") as following:
+        out, err = following.communicate(timeout=60)
+    assert sorted(out.splitlines()) == [b"one   | early", b"other | mid"]
+    assert err == b"other | late\n"
+    done = box.orlop("logs", "--label", "of=many")
+    assert (done.stdout, done.stderr) == ("one   | early\nother | mid\n", "other | late\n")
+
+
 def test_follow_across_rotation_loses_nothing(box: Box) -> None:
     flags = ("--log-opt", "max-size=20k", "--log-opt", "max-file=3")
     script = "sleep 0.5; for n in $(seq 1 40); do seq $((n*100-99)) $((n*100)); sleep 0.03; done"

@@ -28,6 +28,9 @@ DEFAULT_PORT = 9323
 # Scrapes that come sooner after another have the same figures.
 SHARED_SECONDS = 0.26
 BUSY = "while :; do :; done"
+WAITS = ("CPU-W", "MEM-W", "I/O-W")
+RATES = ("NET RX", "NET TX", "READ", "WRITE")
+TOP = ("NAME", "CPU %", "MEM", "LIMIT", "MEM %", *WAITS, *RATES, "PIDS", "THR %")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +115,27 @@ def test_cpu_and_memory_are_shown(box: Box) -> None:
     box.ok("update", "--memory", "120m", "--memory-swap", "120m", "bigger")
     assert value(box, "container_spec_memory_limit_bytes", name="bigger") == 120 << 20
     assert not values(box, "container_memory_usage_bytes", name="big")
+
+
+def test_top_shows_what_all_containers_use(box: Box) -> None:
+    box.start("--name", "busy", "--cpus", "0.1", "-m", "100m", script=BUSY)
+    box.start("--name", "idle")
+
+    def rows() -> dict[str, dict[str, str]]:
+        _, *lines = box.ok("top", "--once").splitlines()
+        return {line.split()[0]: dict(zip(TOP, line.split(), strict=True)) for line in lines}
+
+    found: dict[str, dict[str, str]] = {}
+
+    def used_and_throttled() -> bool:
+        found.update(rows())
+        return not {"--", "0.0"} & {found["busy"]["CPU %"], found["busy"]["THR %"]}
+
+    eventually(used_and_throttled, 20)
+    assert list(found) == ["busy", "idle"]  # who uses most comes first
+    assert 1 < float(found["busy"]["CPU %"]) < 40
+    assert (found["busy"]["LIMIT"], found["busy"]["PIDS"]) == ("100M", "1")
+    assert found["idle"]["THR %"] == "--"
 
 
 def test_a_container_that_lived_for_a_moment_counts(box: Box) -> None:

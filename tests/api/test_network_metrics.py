@@ -246,7 +246,7 @@ def test_what_was_reaped_and_logged(net: NetworkBox) -> None:
 
 # What the kernel of the host may not tell, and what nothing has happened to be counted of.
 KERNELS = ("container_fs_", "container_pressure_", "container_memory_")
-NOTHING_YET = {"orlop_leaked_resources", "orlop_log_dropped_bytes_total"}
+NOTHING_YET = {"orlop_log_dropped_bytes_total"}
 
 
 def test_the_dashboards_have_something_to_show(net: NetworkBox) -> None:

@@ -49,7 +49,6 @@ LINT = {
 }
 # What panels ask for and this daemon has nothing of, and why.
 NOTHING = {
-    "orlop_leaked_resources": "it is not counted yet",
     "orlop_log_dropped_bytes_total": "no log loses anything here",
 }
 NO_DISK = "the data root is on no block device, or the kernel counts none for containers"

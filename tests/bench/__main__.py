@@ -18,7 +18,18 @@ from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 
-from tests.bench import api, fleet, images, latency, network, network_fleet, oom, residue, scrape
+from tests.bench import (
+    api,
+    docker,
+    fleet,
+    images,
+    latency,
+    network,
+    network_fleet,
+    oom,
+    residue,
+    scrape,
+)
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
 
@@ -44,6 +55,7 @@ PARTS: dict[str, Part] = {
     "netports": network_fleet.ports,
     "netrate": network_fleet.rates,
     "netstorm": network_fleet.storm,
+    "docker": docker.docker,
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"
 INTERRUPTED = 130

@@ -45,7 +45,7 @@ def _loads(rig: Rig, archive: Path, folder: Path, rounds: int) -> list[Figure]:
     return _pairs(
         "load of a Debian archive",
         "skopeo copy + umoci unpack",
-        lambda: _load(rig, archive),
+        lambda: load(rig, archive),
         lambda: _forget(rig, "bench/debian:1"),
         lambda: _their_unpack(folder, f"oci-archive:{archive}"),
         rounds,
@@ -88,7 +88,7 @@ def _pairs(
     ]
 
 
-def _load(rig: Rig, archive: Path) -> None:
+def load(rig: Rig, archive: Path) -> None:
     """POST /images/load, streamed from the file."""
     with rig.client() as client:
         size = archive.stat().st_size
@@ -207,7 +207,7 @@ def _loaded(rig: Rig, count: int) -> Iterator[str]:
     with places.short_folder() as folder:
         archive = folder / "layers.tar"
         archive.write_bytes(image_tars.oci_archive([(image_tars.many_layers(count), [name])]))
-        _load(rig, archive)
+        load(rig, archive)
     try:
         yield name
     finally:

@@ -68,18 +68,16 @@ def steps(rig: Rig, sizes: Sizes) -> list[Figure]:
 
 def execs(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Exec of `true`: create, start attached until its stream ends, inspect."""
-    times = []
     with rig.client() as client:
         container = rig.running(client)
-        for _ in range(sizes.execs):
-            begun = time.perf_counter()
-            _exec(rig, client, container)
-            times.append(time.perf_counter() - begun)
+        times = [exec_of_true(rig, client, container) for _ in range(sizes.execs)]
         client.call("DELETE", f"/containers/{container}?force=1")
     return spread("exec", "exec of true", times, most=6)
 
 
-def _exec(rig: Rig, client: Client, container: str) -> None:
+def exec_of_true(rig: Rig, client: Client, container: str) -> float:
+    """Seconds until the exit code of one is known."""
+    begun = time.perf_counter()
     body = {"Cmd": ["true"], "AttachStdout": True, "AttachStderr": True}
     session = client.call("POST", f"/containers/{container}/exec", body)["Id"]
     with rig.client() as attached:
@@ -88,29 +86,30 @@ def _exec(rig: Rig, client: Client, container: str) -> None:
         status, _ = attached.head()
         assert status == 101, status
         attached.until_end()
-    code = client.call("GET", f"/exec/{session}/json")["ExitCode"]
+    while (code := client.call("GET", f"/exec/{session}/json")["ExitCode"]) is None:
+        pass  # dockerd may know it only after the stream's end
+    taken = time.perf_counter() - begun
     assert code == 0, code
+    return taken
 
 
 def kills(rig: Rig, sizes: Sizes) -> list[Figure]:
     """SIGKILL of PID 1 from outside until a waiting client has its answer."""
-    times = []
     with rig.client() as client:
-        for _ in range(sizes.kills):
-            container = rig.running(client)
-            pid = client.call("GET", f"/containers/{container}/json")["State"]["Pid"]
-            client.send("POST", f"/containers/{container}/wait")
-            time.sleep(SETTLE_SECONDS)  # the wait is registered
-            begun = time.perf_counter()
-            os.kill(pid, signal.SIGKILL)
-            status, headers = client.head()
-            times.append(_answered(client, status, headers, begun))
-            client.call("DELETE", f"/containers/{container}")
+        times = [kill_of_one(rig, client) for _ in range(sizes.kills)]
     return spread("kill", "SIGKILL of PID 1 until wait answers", times, most=3)
 
 
-def _answered(client: Client, status: int, headers: dict[str, str], begun: float) -> float:
-    answer = client.answer(status, headers)
+def kill_of_one(rig: Rig, client: Client) -> float:
+    """Seconds from the SIGKILL of a new container's PID 1 until a waiting client knows its end."""
+    container = rig.running(client)
+    pid = client.call("GET", f"/containers/{container}/json")["State"]["Pid"]
+    client.send("POST", f"/containers/{container}/wait")
+    time.sleep(SETTLE_SECONDS)  # the wait is registered
+    begun = time.perf_counter()
+    os.kill(pid, signal.SIGKILL)
+    answer = client.answer(*client.head())
     taken = time.perf_counter() - begun
+    client.call("DELETE", f"/containers/{container}")
     assert answer["StatusCode"] == 128 + signal.SIGKILL, answer
     return taken

@@ -28,9 +28,9 @@ def residue(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Lifecycles by several clients at once; what there is more of afterwards."""
     # The same once before: what is opened once and kept (a thread, a listener) is no leak.
     rig.by_clients(lambda client, _: rig.lifecycle(client), 10 * 4)
-    before = _settled(rig, None)
+    before = settled(rig, None)
     rig.by_clients(lambda client, _: rig.lifecycle(client), sizes.lifecycles)
-    after = _settled(rig, before)
+    after = settled(rig, before)
     return [
         Figure(
             part="residue",
@@ -43,8 +43,8 @@ def residue(rig: Rig, sizes: Sizes) -> list[Figure]:
     ]
 
 
-def _settled(rig: Rig, wanted: Count | None) -> Count:
-    """The count once it is `wanted`, or what it is after SETTLE_SECONDS.
+def settled(rig: Rig, wanted: Count | None) -> Count:
+    """What there is once it is `wanted`, or what it is after SETTLE_SECONDS.
 
     The trash is emptied and a shim reaped shortly after the answer to the client.
     """

@@ -34,6 +34,8 @@ class Sizes:
     idle_seconds: float = 5.0
     networked: int = 500
     storm: int = 2000
+    docker_pairs: int = 50
+    docker_fleet: int = 40
 
 
 QUICK = Sizes(
@@ -47,6 +49,8 @@ QUICK = Sizes(
     idle_seconds=2.0,
     networked=60,
     storm=120,
+    docker_pairs=8,
+    docker_fleet=12,
 )
 
 

@@ -42,10 +42,8 @@ class UnixConnection(http.client.HTTPConnection):
 class Warden:
     """Our end of `warden.py`: processes are started below it and reaped by it."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-IS", str(WARDEN)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+    def __init__(self, command: Sequence[str] = (sys.executable, "-IS", str(WARDEN))) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._unread = b""
         self._exits: dict[int, int] = {}
 
@@ -125,6 +123,7 @@ class Daemon:
         program: Sequence[str] = ("-m", "supervisor.daemon"),
         *,
         networked: bool = False,
+        warden: Warden | None = None,
     ) -> None:
         self.folder = folder
         self.data_root = folder / "data"
@@ -141,14 +140,16 @@ class Daemon:
             *arguments,
         ]
         self.log_path = folder / "daemon.log"
+        self.settings: dict[str, str] = {}  # environment variables of the daemon alone
         self.pid = 0
-        self.warden = Warden()
+        self.warden = warden or Warden()
 
     # --- its life
 
     def start(self) -> None:
         """Start it (again) and wait until its socket answers."""
-        self.pid = self.warden.start(self.command, dict(os.environ), self.log_path)
+        environment = {**os.environ, **self.settings}
+        self.pid = self.warden.start(self.command, environment, self.log_path)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.warden.ended(self.pid):

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from tests.support import procfs
+from tests.support import places, procfs
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK = Path("/run/orlop-tests.lock")
@@ -123,6 +123,21 @@ class Presence:
     def close(self) -> None:
         """This run is over. The file stays: removing it would race with another run's open."""
         os.close(self.fd)
+
+
+class Watch:
+    """From its making on: what is left of that time. `folder` is where this run's files are."""
+
+    def __init__(self, presence: Presence, folder: Path) -> None:
+        self._presence = presence
+        self._alone = presence.alone()
+        self._marks = (*places.marks(), f"{folder}/")
+        self._before = Snapshot.take()
+
+    def left(self, seconds: float) -> list[str]:
+        """What is left after at most `seconds`, as sentences."""
+        alone = self._alone and self._presence.alone()
+        return settle(self._before, None if alone else self._marks, seconds=seconds)
 
 
 def _names(folder: Path) -> list[str]:

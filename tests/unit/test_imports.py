@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("wire", "lifecycle", "spec", "kernel", "shim")
+FOLDERS = ("failpoints", "wire", "lifecycle", "spec", "kernel", "shim")
 SOURCES = [
     *(ROOT / "supervisor").glob("*.py"),
     *(path for folder in FOLDERS for path in (ROOT / "supervisor" / folder).rglob("*.py")),

@@ -31,6 +31,11 @@ class Hierarchy:
         # Each hierarchy once, v2 first: a group exists from then on as far as names() knows.
         self._folders = tuple(dict.fromkeys(f for f in (self._unified, *self._v1.values()) if f))
 
+    @property
+    def folder(self) -> str:
+        """The parent group's folder in the first hierarchy, "" on a host without any."""
+        return self._folders[0] if self._folders else ""
+
     def prepare(self) -> None:
         """Make the parent groups and let limits work below them; idempotent.
 

@@ -31,6 +31,7 @@ def spawn(state: State, events: tuple[Emit, ...] = ()) -> Outcome:
         pid=0,
         oom_kills=0,
         stop_requested=False,
+        stopped_by_agent=False,
         freezing=False,
         stop_signal=0,
         grace=None,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from supervisor.lifecycle.effects import Emit, KillCgroup, Persist, Signal, StartBackoff
 from supervisor.lifecycle.facts import (
+    AgentStarted,
     BackoffOver,
     Exited,
     OomKilled,
@@ -15,7 +16,7 @@ from supervisor.lifecycle.facts import (
     TaskStarted,
 )
 from supervisor.lifecycle.oom import verdict
-from supervisor.lifecycle.restart import next_delay, wants_restart
+from supervisor.lifecycle.restart import next_delay, starts_with_agent, wants_restart
 from supervisor.lifecycle.state import START_FAILED, Exit, Phase, State
 from supervisor.lifecycle.transitions.common import (
     Outcome,
@@ -41,6 +42,19 @@ def restart(state: State, fact: RestartRequested, now: float) -> Outcome:
 def backoff_over(state: State, fact: BackoffOver, now: float) -> Outcome:
     """Start by the policy."""
     return spawn(replace(state, automatic=True))
+
+
+def agent_started(state: State, fact: AgentStarted, now: float) -> Outcome:
+    """Start by the policy what was found at rest, with its delays begun anew."""
+    end = state.exit
+    wanted = starts_with_agent(
+        state.policy,
+        code=end.code if end else 0,
+        stop_requested=state.stop_requested,
+        restart_count=state.restart_count,
+        by_agent=state.stopped_by_agent,
+    )
+    return spawn(replace(state, automatic=True, backoff=0.0)) if wanted else (state, ())
 
 
 def task_started(state: State, fact: TaskStarted, now: float) -> Outcome:

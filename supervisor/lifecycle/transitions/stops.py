@@ -8,12 +8,14 @@ from signal import SIGKILL
 from supervisor.errors import Conflict
 from supervisor.lifecycle.effects import Effect, Emit, Persist, Signal, StartGrace, Thaw
 from supervisor.lifecycle.facts import (
+    AgentStarted,
     Frozen,
     GraceOver,
     KillRequested,
     RestartRequested,
     StopRequested,
 )
+from supervisor.lifecycle.restart import starts_with_agent
 from supervisor.lifecycle.state import Phase, State
 from supervisor.lifecycle.transitions.common import (
     NOT_RUNNING,
@@ -27,7 +29,7 @@ from supervisor.lifecycle.transitions.common import (
 
 def stop(state: State, fact: StopRequested, now: float) -> Outcome:
     """Stop by request: the policy will not restart it."""
-    state = replace(state, stop_requested=True, restart_requested=False)
+    state = replace(_stop_asked(state, fact), restart_requested=False)
     return _stop(state, fact.signal, fact.grace, now)
 
 
@@ -38,7 +40,21 @@ def stop_to_restart(state: State, fact: RestartRequested, now: float) -> Outcome
 
 def stop_restarting(state: State, fact: StopRequested, now: float) -> Outcome:
     """Between two runs there is nothing to wait for."""
-    return settle(replace(state, stop_requested=True), (Emit("stop"),))
+    return settle(_stop_asked(state, fact), (Emit("stop"),))
+
+
+def agent_started(state: State, fact: AgentStarted, now: float) -> Outcome:
+    """A stop that the agent began as it ended, and died in: once it is over, the policy counts."""
+    wanted = state.stopped_by_agent and starts_with_agent(
+        state.policy,
+        code=0,
+        stop_requested=True,
+        restart_count=state.restart_count,
+        by_agent=True,
+    )
+    if not wanted or state.restart_requested:
+        return state, ()
+    return replace(state, restart_requested=True), (Persist(),)
 
 
 def grace_over(state: State, fact: GraceOver, now: float) -> Outcome:
@@ -59,7 +75,8 @@ def kill(state: State, fact: KillRequested, now: float) -> Outcome:
     until it is thawed, so the stop signal thaws, as docker does.
     """
     terminal = fact.signal in (SIGKILL, fact.stop_signal)
-    state = replace(state, stop_requested=state.stop_requested or terminal)
+    if terminal:
+        state = replace(state, stop_requested=True, stopped_by_agent=False)
     if fact.signal == SIGKILL:
         return kill_all(state)
     if not state.pid:
@@ -74,7 +91,14 @@ def kill_restarting(state: State, fact: KillRequested, now: float) -> Outcome:
     """Nothing runs; a signal that counts as a stop ends the restarts."""
     if fact.signal not in (SIGKILL, fact.stop_signal):
         raise Conflict(RESTARTING)
-    return settle(replace(state, stop_requested=True), (kill_event(fact.signal),))
+    state = replace(state, stop_requested=True, stopped_by_agent=False)
+    return settle(state, (kill_event(fact.signal),))
+
+
+def _stop_asked(state: State, fact: StopRequested) -> State:
+    """Somebody's own stop is not forgotten because the agent's comes on top of it."""
+    only_agent = state.stopped_by_agent or not state.stop_requested
+    return replace(state, stop_requested=True, stopped_by_agent=fact.by_agent and only_agent)
 
 
 def _stop(state: State, signal: int, grace: float | None, now: float) -> Outcome:

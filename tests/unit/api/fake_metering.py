@@ -38,6 +38,13 @@ class FakeMetering:
 
         return f"text/plain; for={accept}", write_all
 
+    async def usage(self, *, history: bool) -> Callable[[Write], Awaitable[None]]:
+        async def write_all(write: Write) -> None:
+            await write(b'{"history":')
+            await write(b"true}" if history else b"false}")
+
+        return write_all
+
     def stats(
         self, container_id: str, before: Any = None, *, compare: bool = False
     ) -> tuple[Mapping[str, Any], Any]:

@@ -44,3 +44,9 @@ async def test_a_stream_compares_each_with_the_one_before(
 async def test_metrics_are_in_the_format_asked_for(api: Api) -> None:
     reply = await api.call("GET", "/metrics")
     assert (reply.status, reply.body) == (200, b"a 1\nb 2\n")
+
+
+@pytest.mark.parametrize("query, history", [("", False), ("?history=1", True)])
+async def test_what_all_use(api: Api, query: str, history: bool) -> None:
+    reply = await api.call("GET", f"/orlop/usage{query}")
+    assert (reply.status, reply.json()) == (200, {"history": history})

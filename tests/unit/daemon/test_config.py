@@ -64,6 +64,7 @@ def test_bad_file(tmp_path: Path, text: str) -> None:
         {"log_max_files": 0},
         {"log_max_files": True},
         {"log_level": "loud"},
+        *({"on_exit": what} for what in ("", "kill", True)),
         {"log_max_size": "much"},
         {"metrics_label": "a"},
         {"metrics_label": [3]},

@@ -39,7 +39,7 @@ async def test_nothing_is_replayed_unasked() -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish_when_heard, bus)
         assert (await anext(stream)).action == "new"
-    await stream.aclose()  # type: ignore[attr-defined]
+    await stream.aclose()
 
 
 async def publish_when_heard(bus: EventBus) -> None:

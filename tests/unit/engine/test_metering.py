@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 import trio
 
-from metrics.model import Container, Interface, Limits, Sample
+from metrics.model import Container, End, Interface, Limits, Sample
 from metrics.parse.figures import Figures, Link
 from metrics.serve import Metrics
 from netplumb.plan.ipam import Ledger
 from supervisor.engine.agent_metering import address_pools
 from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
 from supervisor.errors import Conflict, NotModified, Unavailable
+from supervisor.lifecycle.history import PastRun
 from supervisor.lifecycle.machine import Exit, Phase, State
 from supervisor.spec.networks import EndpointRun, NetworkRun
 from supervisor.spec.types import CgroupPaths, Resources
@@ -229,6 +230,19 @@ def test_what_is_logged_is_counted_from_the_runs_beginning_to_its_end(
     watched.metering.log_dropped(7)
     assert watched.value("orlop_log_bytes_total") == 30
     assert watched.value("orlop_log_dropped_bytes_total", reason="write_error") == 7
+
+
+def test_how_the_last_run_ended_is_known_from_the_record(watched: Watched) -> None:
+    container = Container(id="c", name="c", image="i", cgroup="/c")
+    watched.metrics.containers.add(container)
+    past = PastRun(run=2, reason="oom_killed", code=137, signal=9, finished_ns=2_500_000_000)
+    record: Any = SimpleNamespace(id="c", history=(PastRun(run=1, reason="error", code=1), past))
+    watched.metering._last_end(record)
+    entry = watched.metrics.containers.get("c")
+    assert entry is not None
+    assert entry.live().end == End(137, "oom_killed", 9, 2.5)
+    watched.metering._last_end(SimpleNamespace(id="c", history=()))  # type: ignore[arg-type]
+    assert entry.last_end is not None
 
 
 def test_a_network_namespace_is_held_for_as_long_as_the_run(watched: Watched) -> None:

@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from supervisor.engine.shim_client import ShimClient, ShimGone
+from supervisor.errors import Unavailable
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
@@ -127,3 +128,30 @@ async def test_descriptors_of_a_broken_message_are_closed() -> None:
         assert client.gone
         assert not is_open_somewhere(reader)
     os.close(reader)
+
+
+async def test_a_shim_of_an_unknown_version_is_asked_nothing() -> None:
+    async with connected() as (client, shim):
+        shim.tell({"event": "hello", "version": shim_protocol.VERSION + 1, "shim_pid": 7})
+        await client.greeted.wait()
+        assert client.shim_pid == 7
+        with pytest.raises(Unavailable, match="use the orlop that started the container"):
+            await client.request("signal", signal=15)
+        shim.connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            shim.connection.recv(100)
+        assert not client.gone
+
+
+@pytest.mark.parametrize("version", [shim_protocol.OLDEST, shim_protocol.VERSION])
+async def test_a_known_one_is(version: int) -> None:
+    async with connected() as (client, shim):
+        shim.tell({"event": "hello", "version": version, "shim_pid": 7})
+        await client.greeted.wait()
+        with trio.move_on_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.request, "acknowledge")
+                await trio.lowlevel.wait_readable(shim.connection)
+                message = shim_protocol.decode(shim.connection.recv(100))
+                shim.tell({"id": message["id"], "ok": {}})
+        assert message["op"] == "acknowledge"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from supervisor.errors import OrlopError
 from supervisor.lifecycle.effects import Effect, Forget
 from supervisor.lifecycle.facts import (
+    AgentStarted,
     BackoffOver,
     Cleaned,
     CleanFailed,
@@ -50,6 +51,7 @@ REQUESTS: tuple[Fact, ...] = (
     StartRequested(),
     *(StopRequested(TERM, grace) for grace in (None, 0, GRACE)),
     StopRequested(KILL, GRACE),
+    StopRequested(TERM, GRACE, by_agent=True),
     *(RestartRequested(TERM, grace) for grace in (None, GRACE)),
     *(KillRequested(signal, TERM) for signal in (KILL, TERM, HUP)),
     PauseRequested(),
@@ -84,6 +86,7 @@ def facts(state: State) -> Iterator[Fact]:
     yield from REQUESTS
     yield from run_facts(state.run)
     yield from run_facts(state.run - 1)
+    yield AgentStarted()
     yield Cleaned()
     yield CleanFailed("device busy")
 

@@ -70,6 +70,7 @@ CALLS: list[tuple[str, tuple[Any, ...], str, dict[str, str], float]] = [
         {"operation": "connect", "outcome": "error"},
         0.1,
     ),
+    ("leftover_removed", ("shim",), "orlop_leftovers_removed_total", {"kind": "shim"}, 1),
     ("leaked", ("veth", 4), "orlop_leaked_resources", {"kind": "veth"}, 4),
 ]
 

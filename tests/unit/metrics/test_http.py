@@ -6,10 +6,11 @@ import contextlib
 import gzip
 import socket as stdlib_socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import httpx
@@ -40,7 +41,7 @@ class Scraped:
 
 @asynccontextmanager
 async def serving(
-    scrape: Scrape | None = None, web: Web | None = None, **options: Callable[[], bytes]
+    scrape: Scrape | None = None, web: Web | None = None, **options: Any
 ) -> AsyncIterator[int]:
     """A server; its port."""
     listeners = await address.listen(address.parse("127.0.0.1:0"))
@@ -81,16 +82,13 @@ async def raw(port: int, data: bytes, *, end: bool = True) -> bytes:
 
 
 async def test_the_paths() -> None:
-    async with serving(page=lambda: b"<h1>Here</h1>") as port, asking(port) as client:
+    async with serving() as port, asking(port) as client:
         metrics = await client.get("/metrics?x=1")
         assert (metrics.status_code, metrics.content) == (200, b"".join(PAGES))
         healthy = await client.get("/-/healthy")
         assert (healthy.status_code, healthy.text) == (200, "OK\n")
         page = await client.get("/")
-        assert (page.text, page.headers["content-type"]) == (
-            "<h1>Here</h1>",
-            "text/html; charset=utf-8",
-        )
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert page.headers["x-content-type-options"] == "nosniff"
         assert (await client.get("/metrics/")).status_code == 404
         posted = await client.post("/metrics", content=b"x" * 100)
@@ -108,7 +106,7 @@ async def test_head_has_no_body_and_the_connection_goes_on(path: str) -> None:
         assert not rest.endswith(b"\r\n\r\n\r\n\r\n")
 
 
-async def test_the_page_by_default_links_to_the_metrics() -> None:
+async def test_the_page_links_to_the_metrics() -> None:
     async with serving() as port, asking(port) as client:
         assert 'href="metrics"' in (await client.get("/")).text
 
@@ -328,6 +326,19 @@ async def test_busy_connections_are_not_ended_for_others(
 # --- who may ------------------------------------------------------------------------------------
 
 
+_PATHS = ("/", "/page.js", "/metrics", "/-/healthy", "/containers", "/events")
+
+
+async def nothing_runs(history: bool) -> Iterator[bytes]:
+    return iter([b"{}"])
+
+
+async def nothing_happens(since: int | None) -> AsyncGenerator[dict[str, Any], None]:
+    nothing: tuple[dict[str, Any], ...] = ()
+    for event in nothing:
+        yield event
+
+
 def users(folder: Path) -> Web:
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     path = folder / "web.yml"
@@ -338,10 +349,11 @@ def users(folder: Path) -> Web:
     return Web(str(path), clock=trio.current_time)
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nothing"])
+@pytest.mark.parametrize("path", [*_PATHS, "/nothing"])
 async def test_nobody_without_a_password(tmp_path: Path, path: str) -> None:
     scraped = Scraped()
-    async with serving(scraped, users(tmp_path)) as port, asking(port) as client:
+    page = {"live": nothing_runs, "events": nothing_happens}
+    async with serving(scraped, users(tmp_path), **page) as port, asking(port) as client:
         refused = await client.get(path)
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"].startswith("Basic ")

@@ -86,12 +86,16 @@ async def test_over_http_in_both_formats(make: Make, tmp_path: Path) -> None:
     listeners = await listen("127.0.0.1:0")
     url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}/metrics"
     async with running(metrics), trio.open_nursery() as nursery:
-        await nursery.start(partial(metrics.serve, listeners, page=lambda: b"hello"))
+        await nursery.start(partial(metrics.serve, listeners))
         async with httpx.AsyncClient(trust_env=False) as client:
             text = (await client.get(url)).text
             openmetrics = (await client.get(url, headers=OPENMETRICS)).text
-            assert (await client.get(url.removesuffix("metrics"))).text == "hello"
+            live = (await client.get(url.replace("/metrics", "/containers"))).json()
         nursery.cancel_scope.cancel()
+    (shown,) = live["containers"]
+    assert shown["name"] == CONTAINER.name
+    used = judge.samples(text, "container_memory_working_set_bytes")
+    assert shown["now"]["memory"] in [sample.value for sample in used]
     families = judge.families(text)
     strict = judge.openmetrics_families(openmetrics)
     assert {f.name for f in families} == {f.name for f in strict}

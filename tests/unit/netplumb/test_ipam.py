@@ -135,7 +135,7 @@ def test_json_keeps_everything(subnet: str, actions: list[int]) -> None:
     for action in actions:
         if action % 3 and given:
             book = book.release(given.pop(action % len(given)))
-        elif book.in_use < 8:
+        elif len(given) < 5:  # all that a /29 has
             book, address = book.allocate()
             given.append(address)
     text = json.dumps(book.to_json())

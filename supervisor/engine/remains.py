@@ -1,0 +1,83 @@
+"""Looking for what may be left of containers on this host: processes and mounts. Blocking.
+
+Whether something is left over is not decided here: `supervisor.engine.reconcile` does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.kernel import mounts, process
+
+# Of groups and bundles of ours; what has another name is not ours to judge.
+ID = re.compile(r"[0-9a-f]{64}")
+_SHIM = b"orlop-shim\n"
+_DELETED = " (deleted)"
+
+
+@dataclass(frozen=True, slots=True)
+class ShimProcess:
+    """A shim that lives; `container` is "" where its bundle is gone. `started` tells it from
+    another process that gets its pid later (`process.start_time`)."""
+
+    pid: int
+    started: int
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Something mounted at `target` in a bundle; `container` is "" where that is in the trash."""
+
+    target: str
+    container: str
+
+
+def shims(root: Path, proc: Path = Path("/proc")) -> list[ShimProcess]:
+    """The shims of the data root `root`; those that end meanwhile are left out.
+
+    A shim's working folder is its bundle: the kernel tells its path whatever it is renamed to.
+    Forks of the zygote that wait for a container stand elsewhere.
+    """
+    found = []
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            # Gone meanwhile, or a zombie, which has no working folder.
+            with suppress(OSError):
+                if (entry / "comm").read_bytes() == _SHIM:
+                    container = _container(root, str((entry / "cwd").readlink()))
+                    if container is not None:
+                        pid = int(entry.name)
+                        found.append(ShimProcess(pid, process.start_time(pid), container))
+    return found
+
+
+def mounted(root: Path, table: Iterable[mounts.MountInfo] | None = None) -> list[Mount]:
+    """What is mounted in bundles in our own mount namespace, inner ones first."""
+    found = []
+    for mount in mounts.mountinfo() if table is None else table:
+        container = _container(root, mount.mount_point)
+        if container is not None:
+            found.append(Mount(mount.mount_point, container))
+    return found[::-1]
+
+
+def folders(root: Path) -> Iterator[str]:
+    """The names of the bundles."""
+    with os.scandir(root / "containers") as entries:
+        yield from (entry.name for entry in entries if ID.fullmatch(entry.name))
+
+
+def _container(root: Path, path: str) -> str | None:
+    """Whose bundle a path is, or is in; "" for what was thrown away, None for neither."""
+    for prefix in (f"{root}/containers/", f"{root}/trash/"):
+        if path.startswith(prefix):
+            name = path.removeprefix(prefix).partition("/")[0]
+            gone = path.endswith(_DELETED) or prefix.endswith("/trash/")
+            return "" if gone else name
+    return None

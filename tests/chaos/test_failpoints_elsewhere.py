@@ -1,0 +1,169 @@
+"""R2 for what is not a container's life: images that come and go, networks, start-up itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from supervisor.failpoints.registry import CANNOT_FAIL, POINTS
+from tests.api.box import FOREVER, eventually
+from tests.api.network_box import SPARE_SANDBOXES, Footprint, Machine, NetworkBox
+from tests.chaos.rig import FULL, Gone, Refused, Rig
+from tests.support import image_tars as made
+from tests.support import nest, places
+from tests.support.daemon import Daemon, Warden
+from tests.support.network_storm import kill, shim_of
+
+IMAGES = [name for name in POINTS if name.startswith("image.")]
+FEW_IMAGES = ["image.layer", "image.row", "image.collect"]
+FEW_FAILED = ["image.layer", "image.row"]
+NETWORKS = [name for name in POINTS if name.startswith("network.")]
+FEW_NETWORKS = ["network.connected"]
+TAG = "loaded:1"
+
+
+# --- images
+
+
+@pytest.fixture(scope="module")
+def archive() -> bytes:
+    """An image of three layers."""
+    return made.docker_archive([(made.many_layers(3), [TAG])])
+
+
+def bring_and_take(rig: Rig, archive: bytes) -> str:
+    """Load the image, then remove it; the step that was not acknowledged, "" for none."""
+    try:
+        rig.ask("POST", "/images/load?quiet=1", data=archive)
+    except (Gone, Refused):
+        return "load"
+    try:
+        rig.ask("DELETE", f"/images/{TAG}")
+    except (Gone, Refused):
+        return "rm"
+    return ""
+
+
+def tags(rig: Rig) -> set[str]:
+    """All names of images."""
+    return {tag for one in rig.ask("GET", "/images/json") for tag in one["RepoTags"]}
+
+
+def whole_or_gone(rig: Rig, archive: bytes, broken: str) -> None:
+    """The image is there and can be used, or is not at all; then it comes and goes once more."""
+    if TAG in tags(rig):
+        rig.ask("POST", "/containers/create?name=of-it", {"Image": TAG, "Cmd": ["true"]})
+        rig.ask("POST", "/containers/of-it/start")
+        assert rig.ask("POST", "/containers/of-it/wait")["StatusCode"] == 0
+        rig.ask("DELETE", "/containers/of-it")
+        rig.ask("DELETE", f"/images/{TAG}")
+    assert bring_and_take(rig, archive) == "", broken
+    assert TAG not in tags(rig)
+
+
+@pytest.mark.parametrize("name", IMAGES if FULL else FEW_IMAGES)
+def test_an_image_killed(rig: Rig, archive: bytes, name: str) -> None:
+    assert rig.restart(f"{name}=kill")
+    broken = bring_and_take(rig, archive)
+    assert broken, "nothing passes this point"
+    rig.restart()
+    whole_or_gone(rig, archive, broken)
+
+
+def test_an_image_failed(rig: Rig, archive: bytes) -> None:
+    for name in [n for n in IMAGES if n not in CANNOT_FAIL] if FULL else FEW_FAILED:
+        assert rig.restart(f"{name}=error:ENOSPC*1")
+        broken = bring_and_take(rig, archive)
+        assert f"failpoint {name}: error" in rig.daemon.log
+        assert rig.daemon.running
+        whole_or_gone(rig, archive, broken)
+        rig.restart()  # what could not be put away goes at a start
+
+
+# --- networks
+
+
+@pytest.fixture(scope="module")
+def far() -> Iterator[tuple[Rig, NetworkBox]]:
+    """A nest on a machine of its own, whose daemon has networks."""
+    with places.short_folder() as folder, closing(Machine(folder)) as machine:
+        warden = Warden(machine.inside(list(nest.COMMAND)))
+        daemon = Daemon(folder, networked=True, warden=warden)
+        try:
+            daemon.start()
+            box = NetworkBox(daemon, machine)
+            box.build()
+            box.run("--network", box.network(), script="true")  # what is made once and kept
+            box.remove_all()
+            yield Rig(daemon), box
+        finally:
+            if not daemon.running:
+                daemon.start()
+            daemon.close()
+
+
+def join_and_leave(rig: Rig) -> str:
+    """A network is made, a running container comes into it, all goes; the step that broke."""
+    steps: dict[str, Callable[[], object]] = {
+        "create": lambda: rig.ask("POST", "/networks/create", {"Name": "around"}),
+        "connect": lambda: rig.ask("POST", "/networks/around/connect", {"Container": "in-it"}),
+        "rm": lambda: rig.ask("DELETE", "/containers/in-it?force=1"),
+        "network rm": lambda: rig.ask("DELETE", "/networks/around"),
+    }
+    rig.create("in-it", *FOREVER)
+    rig.ask("POST", "/containers/in-it/start")
+    for step, take in steps.items():
+        try:
+            take()
+        except (Gone, Refused):
+            return step
+    return ""
+
+
+@pytest.mark.parametrize("name", NETWORKS if FULL else FEW_NETWORKS)
+@pytest.mark.feature("nftables")
+def test_a_network(far: tuple[Rig, NetworkBox], name: str) -> None:
+    rig, box = far
+    rig.restart()
+    eventually(lambda: Footprint.take(box).links["a pair"] == SPARE_SANDBOXES)
+    before = Footprint.take(box)
+    actions = ("kill", "delay:0.05") if name in CANNOT_FAIL else ("kill", "error:ENOSPC*1")
+    for action in actions:
+        assert rig.restart(f"{name}={action}")
+        broken = join_and_leave(rig)
+        assert bool(broken) == (not action.startswith("delay")), (action, broken)
+        rig.restart()
+        if broken in {"connect", "rm"}:
+            assert rig.status("in-it") == "running"
+        networks = (
+            box.inspect("in-it")["NetworkSettings"]["Networks"] if broken == "connect" else ()
+        )
+        if networks and "around" not in networks:
+            rig.ask("POST", "/networks/around/connect", {"Container": "in-it"})
+        box.remove_all()
+        assert join_and_leave(rig) == ""
+        box.settle(before)
+
+
+# --- start-up
+
+
+@pytest.mark.parametrize("name", ["recover.settle", "recover.sweep"])
+def test_killed_while_it_recovers(rig: Rig, name: str) -> None:
+    """The second supervisor dies of what the first one left, the third one is fine."""
+    kept = rig.up("kept")
+    rig.up("lost")
+    shim = shim_of(str(rig.box.inspect("lost")["Id"]))
+    rig.daemon.kill()
+    assert kill(shim)
+    assert not rig.start(f"{name}=kill")
+    assert rig.start()
+    eventually(lambda: rig.status("lost") == "exited")
+    state = rig.state("lost")
+    assert state is not None
+    assert state["ExitCode"] == 137
+    now = rig.state("kept")
+    assert now is not None
+    assert (now["Status"], now["Pid"]) == ("running", kept)

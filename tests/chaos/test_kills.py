@@ -1,0 +1,275 @@
+"""R1, R3, R4, R5, R45, R46: processes of Orlop die or stand still in the middle of everything."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from tests.api.box import eventually
+from tests.chaos.rig import FULL, Gone, Refused, Rig, alive, seconds_since
+from tests.support.network_storm import kill, shim_of
+from tests.support.pace import limit
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+KILLS = 1000 if FULL else 8
+SHIM_KILLS = 500 if FULL else 12
+AT_ONCE = 50 if FULL else 8
+ENDS = 500 if FULL else 24
+CLIENTS = 4
+LONG = ("sleep", "100000")
+
+
+class Churn:
+    """Clients that make, start, wait for and remove containers while the supervisor dies.
+
+    A client that gets no answer asks what became of its container and goes on from there.
+    """
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        self.rig = rig
+        self.over = threading.Event()
+        self.chance = random.Random(seed)
+        self.happened: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def has_ended(self, count: int) -> bool:
+        """So many lifecycles have, or something went wrong."""
+        return self.happened["ended"] >= count or bool(self.wrong)
+
+    def client(self, number: int) -> None:
+        """Lifecycles until it is over."""
+        for count in range(1 << 20):
+            if self.over.is_set():
+                return
+            name = f"churn-{number}-{count}"
+            try:
+                self._lifecycle(name, self.chance.randrange(256))
+            except (Refused, AssertionError) as error:
+                self.wrong.append(f"{name}: {error}")
+
+    def _lifecycle(self, name: str, code: int) -> None:
+        command = ["sh", "-c", f"sleep 0.0{code % 10}; exit {code}"]
+        self._until_answered(lambda: self._create(name, command))
+        started = self._start(name)
+        path = f"/containers/{name}/wait"
+        told = self._until_answered(lambda: self.rig.ask("POST", path))["StatusCode"]
+        state = self._until_answered(lambda: self.rig.state(name))
+        assert state is not None, "it was acknowledged and is gone"
+        if started:
+            self.happened["ended"] += 1
+            assert (told, state["ExitCode"]) == (code, code), (told, state)
+        self._until_answered(lambda: self._remove(name))
+
+    def _create(self, name: str, command: list[str]) -> None:
+        if self.rig.state(name) is None:  # nobody was told of the last attempt
+            self.rig.create(name, *command)
+
+    def _start(self, name: str) -> bool:
+        """False if it was not acknowledged and did not come to run its program."""
+        try:
+            self.rig.ask("POST", f"/containers/{name}/start")
+        except Gone:
+            self.happened["starts interrupted"] += 1
+            state = self._until_answered(lambda: self.rig.state(name))
+            assert state is not None, "it was acknowledged and is gone"
+            if state["Status"] == "created":
+                return self._start(name)
+            if state["Error"]:
+                assert "lost" in state["Error"], state
+                return False
+        return True
+
+    def _remove(self, name: str) -> None:
+        self.rig.ask("DELETE", f"/containers/{name}?force=1", expected={204, 404})
+
+    def _until_answered(self, ask: Callable[[], T]) -> T:
+        while True:
+            try:
+                return ask()
+            except Gone:
+                self.happened["requests interrupted"] += 1
+
+
+def test_supervisor_killed_under_churn(rig: Rig, tell: Tell) -> None:
+    churn = Churn(rig, seed=KILLS)
+    ready: list[float] = []
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        for number in range(CLIENTS):
+            pool.submit(churn.client, number)
+        try:
+            for _ in range(KILLS):
+                enough = churn.happened["ended"] + churn.chance.randrange(1, 6)
+                eventually(partial(churn.has_ended, enough), 60)
+                time.sleep(churn.chance.uniform(0, 0.05))
+                with rig.lock:
+                    rig.daemon.kill()
+                    began = time.monotonic()
+                    rig.start()
+                    ready.append(seconds_since(began))
+        finally:
+            churn.over.set()
+    assert churn.wrong == []
+    assert churn.happened["ended"] >= KILLS
+    tell(
+        f"R1: {KILLS} kills under churn of {CLIENTS} clients: {churn.happened['ended']} ends, "
+        f"0 wrong, {churn.happened['requests interrupted']} requests interrupted, "
+        f"ready after {statistics.median(ready) * 1000:.0f} ms (median), without the imports"
+    )
+    assert statistics.median(ready) < limit(5)
+
+
+def test_shims_killed(rig: Rig, tell: Tell) -> None:
+    """Each is noticed, its container's process is gone, and the loss is said."""
+    noticed = []
+    for number in range(SHIM_KILLS):
+        name = f"shimless-{number}"
+        pid = rig.up(name)
+        began = time.monotonic()
+        assert kill(shim(rig, name))
+        assert rig.ask("POST", f"/containers/{name}/wait")["StatusCode"] == 137
+        noticed.append(seconds_since(began))
+        assert not alive(pid)
+        state = rig.state(name)
+        assert state is not None
+        assert "shim was lost" in state["Error"]
+        rig.ask("DELETE", f"/containers/{name}")
+    tell(f"R3: {SHIM_KILLS} shims killed: all noticed, at most after {max(noticed):.2f} s")
+    assert max(noticed) < limit(5)
+
+
+def test_supervisor_and_all_shims_killed(rig: Rig, tell: Tell) -> None:
+    pids = [rig.up(f"all-{number}") for number in range(AT_ONCE)]
+    shims = [shim(rig, f"all-{number}") for number in range(AT_ONCE)]
+    rig.daemon.kill()
+    for one in shims:
+        assert kill(one)
+    rig.start()
+    for number in range(AT_ONCE):
+        eventually(partial(has_ended, rig, f"all-{number}"))
+        state = rig.state(f"all-{number}")
+        assert state is not None
+        assert state["ExitCode"] == 137
+    eventually(lambda: not [pid for pid in pids if alive(pid)])
+    rig.ask("POST", "/containers/all-0/start")
+    assert rig.status("all-0") == "running"
+    tell(f"R4: supervisor and {AT_ONCE} shims killed at once: {AT_ONCE} told as 137, 0 live on")
+
+
+def test_zygote_killed(rig: Rig) -> None:
+    """With its spares; containers go on, and the next start gets another zygote."""
+    pid = rig.up("before")
+    for process in rig.daemon.processes():
+        with suppress(OSError), open(f"/proc/{process.pid}/cmdline", "rb") as file:
+            if file.read().startswith(b"orlop-zygote"):
+                kill(process.pid)
+    after = rig.up("after")
+    assert alive(pid)
+    assert alive(after)
+    for name in ("before", "after"):
+        rig.ask("POST", f"/containers/{name}/stop?t=20")
+        assert (rig.state(name) or {})["ExitCode"] == 7
+
+
+def test_ends_while_the_supervisor_is_away(rig: Rig, tell: Tell) -> None:
+    """Every code is told by its successor, with the time at which it was."""
+    script = "echo up; while [ ! -e /go ]; do sleep 0.02; done; exit {code}"
+    pids = [rig.up(f"away-{n}", "sh", "-c", script.format(code=n % 256)) for n in range(ENDS)]
+    rig.daemon.kill()
+    began = time.time()
+    codes = []
+    for number, pid in enumerate(pids):
+        if number % 2:
+            os.kill(pid, signal.SIGKILL)
+            codes.append(128 + signal.SIGKILL)
+        else:
+            with open(f"/proc/{pid}/root/go", "w"):
+                codes.append(number % 256)
+    eventually(lambda: not [pid for pid in pids if alive(pid)], 30)
+    ended = time.time()
+    rig.start()
+    for number, code in enumerate(codes):
+        state = rig.state(f"away-{number}")
+        assert state is not None
+        assert (state["Status"], state["ExitCode"]) == ("exited", code)
+        told = datetime.fromisoformat(state["FinishedAt"][:26] + "+00:00").timestamp()
+        assert began - 0.05 <= told <= ended + 0.05
+    tell(f"R5: {ENDS} containers ended in an outage: {ENDS} codes and times right")
+
+
+def test_a_supervisor_that_stands_still_loses_no_end(rig: Rig, tell: Tell) -> None:
+    pids = [
+        rig.up(f"still-{n}", "sh", "-c", "echo up; read x; exit 1", OpenStdin=True)
+        for n in range(AT_ONCE)
+    ]
+    os.kill(rig.daemon.pid, signal.SIGSTOP)
+    try:
+        for pid in pids:
+            kill(pid)
+        eventually(lambda: not [pid for pid in pids if alive(pid)])
+    finally:
+        os.kill(rig.daemon.pid, signal.SIGCONT)
+    for number in range(AT_ONCE):
+        eventually(partial(has_ended, rig, f"still-{number}"))
+        assert (rig.state(f"still-{number}") or {})["ExitCode"] == 137
+    tell(f"R45: {AT_ONCE} ends while the supervisor was stopped: all told")
+
+
+def test_one_stopped_shim_holds_up_nobody_else(rig: Rig, tell: Tell) -> None:
+    rig.up("stuck")
+    stopped = shim(rig, "stuck")
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        rig.up("free")
+        rig.ask("POST", "/containers/free/stop?t=20")
+        took = seconds_since(began)
+        assert (rig.state("free") or {})["ExitCode"] == 7
+        assert rig.status("stuck") == "running"
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    rig.ask("POST", "/containers/stuck/stop?t=20")
+    assert (rig.state("stuck") or {})["ExitCode"] == 7
+    tell(f"R46: beside a stopped shim another container's life took {took:.2f} s")
+
+
+def test_killed_in_a_stop_its_successor_goes_on_with_it(rig: Rig, tell: Tell) -> None:
+    """The grace goes on: the container that ignores the signal is killed by the next supervisor."""
+    pid = rig.up("deaf", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
+    thread = threading.Thread(target=_ask_to_stop, args=(rig, "deaf", 2))
+    began = time.monotonic()
+    thread.start()
+    eventually(lambda: "/containers/deaf/stop" in rig.daemon.log.replace("\n", " "))
+    time.sleep(0.1)
+    rig.restart()
+    thread.join()
+    eventually(lambda: rig.status("deaf") == "exited", 20)
+    assert not alive(pid)
+    assert (rig.state("deaf") or {})["ExitCode"] == 137
+    tell(f"R39: a stop of 2 s, the supervisor killed in it, took {seconds_since(began):.1f} s")
+
+
+def _ask_to_stop(rig: Rig, name: str, seconds: int) -> None:
+    with suppress(Gone):
+        rig.ask("POST", f"/containers/{name}/stop?t={seconds}")
+
+
+def has_ended(rig: Rig, name: str) -> bool:
+    """It is shown as exited."""
+    return rig.status(name) == "exited"
+
+
+def shim(rig: Rig, name: str) -> int:
+    """The pid of a container's shim."""
+    return shim_of(str(rig.box.inspect(name)["Id"]))

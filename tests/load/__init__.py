@@ -1,0 +1,1 @@
+"""Hundreds of containers of several kinds at once: `python -m tests.load`."""
