@@ -177,7 +177,7 @@ def _declare_isolation(parser: Parser) -> None:
         parse=values.assignment,
         help="Set a kernel parameter of the container's namespaces (NAME=value)",
     )
-    flag("--userns", help="User namespace to use (host|private:UID:SIZE)")
+    flag("--userns", help="User namespace to use (host|auto[:size=N]|private:UID:SIZE)")
     flag("--uts", help="UTS namespace to use (host)")
 
 

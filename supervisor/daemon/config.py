@@ -10,6 +10,7 @@ from typing import Any
 
 from supervisor.daemon.addresses import Address, Tls, parse_hosts, tls_of
 from supervisor.daemon.network_config import check_networks
+from supervisor.daemon.userns import check_userns
 from supervisor.errors import InvalidArgument
 from supervisor.registry import config as registry_config
 from supervisor.registry.config import RegistryConfig
@@ -34,6 +35,8 @@ class Config:
     the host's resolvers; `ip` is where ports are published that name no address;
     `warm_sandboxes` is how many network namespaces are ready for containers to come.
     `ksm`: the kernel may merge equal pages of shims.
+    `userns` is the user namespace of containers that ask for none, host or auto; `userns_pool` has
+    the ids for auto as BASE:SIZE, "" = from /etc/subuid, or a fixed one.
     """
 
     data_root: str = "/var/lib/orlop"
@@ -63,6 +66,8 @@ class Config:
     mtu: int = 1500
     warm_sandboxes: int = 2
     ksm: bool = True
+    userns: str = "host"
+    userns_pool: str = ""
     registries: RegistryConfig = field(default_factory=RegistryConfig)
 
     @property
@@ -147,6 +152,7 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
 def _check(config: Config) -> None:
     _ = config.addresses
     check_networks(config)
+    check_userns(config)
     if config.log_level not in LEVELS:
         raise InvalidArgument(f"log_level {config.log_level!r}: give one of {', '.join(LEVELS)}")
     if config.on_exit not in ON_EXIT:

@@ -32,6 +32,7 @@ from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
+from supervisor.daemon.userns import add_userns_options, pool_of
 from supervisor.engine.closing import stop_all
 from supervisor.engine.engine import Engine
 from supervisor.engine.host import Host
@@ -113,6 +114,7 @@ def parser() -> argparse.ArgumentParser:
         help="what becomes of running containers at SIGTERM or SIGINT: they go on, or are "
         f"stopped first (default: {default.on_exit})",
     )
+    add_userns_options(p)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
 
@@ -202,6 +204,7 @@ async def serve(config: Config) -> None:
         await images.load()
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
+        await engine.userns.open(config.userns, pool_of(config))
         with claimed(host.hierarchy):
             async with networks_of(engine, config):
                 await _run(engine, listening.listeners, config.on_exit)

@@ -65,6 +65,7 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "Mounts": mounts_json(view.mounts),
         "Config": config_json(body, view.hostname),
         "NetworkSettings": _network_settings(view),
+        **({"OrlopIDMappings": _id_mappings(*view.user_ids)} if view.user_ids else {}),
         "OrlopHistory": [_past_run_json(past) for past in view.history],
     }
 
@@ -180,6 +181,13 @@ def _mount_json(point: MountPoint) -> dict[str, Any]:
         "RW": not point.read_only,
         "Propagation": point.propagation,
     }
+
+
+def _id_mappings(first: int, size: int) -> dict[str, list[str]]:
+    # In the form of podman's IDMappings. Not in HostConfig: who makes another container of that
+    # must not ask for the same ids.
+    line = f"0:{first}:{size}"
+    return {"UidMap": [line], "GidMap": [line]}
 
 
 def _past_run_json(past: PastRun) -> dict[str, Any]:

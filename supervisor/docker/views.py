@@ -32,6 +32,7 @@ class ContainerView:
     log_path    "" where it has no log
     lower_dirs  the layers, top-most first; `upper_dir`, `work_dir` the writable layer
     exec_ids    of exec sessions that run
+    user_ids    first id on the host and count of those that it has, None for all
     mounts      binds, volumes and tmpfs, but for those of --tmpfs
     network_mode none, host, container:ID, bridge, or the network that was asked for
     endpoints   its networks; none where it shares another container's
@@ -62,6 +63,7 @@ class ContainerView:
     upper_dir: str = ""
     work_dir: str = ""
     exec_ids: tuple[str, ...] = ()
+    user_ids: tuple[int, int] | None = None
     mounts: tuple[MountPoint, ...] = ()
     network_mode: str = "none"
     endpoints: tuple[EndpointView, ...] = ()

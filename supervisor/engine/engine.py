@@ -57,6 +57,7 @@ from supervisor.engine.networks import Networks
 from supervisor.engine.prune import Pruning
 from supervisor.engine.reconcile import Reconciler
 from supervisor.engine.record import Record
+from supervisor.engine.userns import UserNamespaces
 from supervisor.engine.volume_runs import VolumeRuns
 from supervisor.engine.volume_taking import Taking, fill, taking
 from supervisor.engine.volumes import Volumes
@@ -98,6 +99,7 @@ class Engine:
         self.networks = Networks(host, engine_id, self.containers.values, self.find)
         self.network_runs = NetworkRuns(host, self.networks, self.containers.values)
         self.networks.runs, host.network_runs = self.network_runs.changes, self.network_runs
+        self.userns = UserNamespaces(self.containers.values)
         self.archives = Archives(self)
         self.registries = Registries(
             images, RegistryConfig(), of_machine(os.uname().machine), self._image_moved
@@ -188,6 +190,7 @@ class Engine:
             state=m.State(auto_remove=options.auto_remove, policy=policy),
         )
         try:
+            options = await self.userns.give(record)
             async with taking(self.volumes, points) as taken:
                 record.mounts = taken.points
                 record.options = replace(options, binds=(*options.binds, *taken.mounts))
@@ -196,6 +199,8 @@ class Engine:
         except BaseException:
             self.names.pop(record.name, None)
             raise
+        finally:
+            self.userns.settled(record)
         failpoints.hit("create.answer")
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
@@ -262,6 +267,7 @@ class Engine:
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
         self.execs.forget(container.id)
+        self.userns.removed(container.record)
         self.metering.removed(container.id)
         self.nursery.start_soon(self.images.release, self.uses)
 

@@ -72,7 +72,11 @@ def _check(kind: str, donor: Container) -> None:
             f"failed to join IPC namespace: container {donor.id}: non-shareable IPC (hint: use "
             "IpcMode:shareable for the donor container)"
         )
-    if parse_userns(options.userns):
+    # Who joins is in the host's, and root there has privilege over all below. A range that
+    # somebody chose is not crossed all the same; one that may be nothing but the daemon's default
+    # must not keep containers apart that were made to be together. Shared memory is of no use
+    # across: its file system knows none of the joiner's ids (EOVERFLOW).
+    if parse_userns(options.userns) and (kind == "ipc" or not options.userns_chosen):
         raise InvalidArgument(
             f"cannot join {_WORDS[kind]} of container {donor.record.name}: it has a user namespace "
             "of its own (start it with --userns=host)"

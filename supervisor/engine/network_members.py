@@ -88,6 +88,8 @@ def as_resolved(options: ContainerOptions, before: ContainerOptions) -> Containe
         ports=before.ports,
         pid=before.pid,
         ipc=before.ipc,
+        userns=before.userns,
+        userns_chosen=before.userns_chosen,
     )
 
 

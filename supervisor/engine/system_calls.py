@@ -33,10 +33,10 @@ def kernel_version(release: str) -> tuple[int, int]:
     return (int(major), int(minor)) if major.isdigit() and minor else (0, 0)
 
 
-def security_options(facts: HostFacts) -> tuple[str, ...]:
-    """Docker's words for what confines containers here."""
+def security_options(facts: HostFacts, *, userns: bool = False) -> tuple[str, ...]:
+    """Docker's words for what confines containers here; `userns`: ids of their own by default."""
     found = ("name=seccomp,profile=builtin",) if facts.filters else ()
-    return (*found, "name=cgroupns")
+    return (*found, "name=cgroupns", *(("name=userns",) if userns else ()))
 
 
 def warnings(facts: HostFacts, options: ContainerOptions) -> list[str]:

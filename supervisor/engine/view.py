@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from supervisor.docker.views import ContainerView
 from supervisor.engine import network_views
 from supervisor.engine.logs import FILE_NAME
+from supervisor.engine.userns import range_of
 from supervisor.lifecycle.health import at_rest
 from supervisor.lifecycle.state import docker_status
 
@@ -38,7 +39,7 @@ def _make(engine: Engine, container: Container) -> ContainerView:
     bundle = f"{engine.host.root.containers}/{record.id}"  # lists ask often: no path is made
     end = state.exit
     writable = record.rootfs_writable
-    health = record.health
+    health, ids = record.health, range_of(record.options)
     return ContainerView(
         id=record.id,
         name=record.name,
@@ -59,6 +60,7 @@ def _make(engine: Engine, container: Container) -> ContainerView:
         upper_dir="" if writable else f"{bundle}/upper",
         work_dir="" if writable else f"{bundle}/work",
         exec_ids=engine.execs.of(record.id),
+        user_ids=(ids.first, ids.size) if ids is not None else None,
         mounts=record.mounts,
         network_mode=network_views.network_mode(record),
         endpoints=network_views.endpoint_views(engine.networks, record),

@@ -181,11 +181,15 @@ def new_session(init: Init) -> None:
 
 
 def open_host_devices(init: Init) -> None:
-    """In a user namespace mknod is refused: keep the host's nodes to bind instead."""
+    """In a user namespace mknod is refused: keep nodes that the shim has made, to bind them.
+
+    Mounts are cloned where they are mounted only: over /dev, in our own copy of the host's tree.
+    """
     if init.makes("user"):
-        for device in init.spec.devices:
+        mounts.move_mount(init.prepared.nodes, mounts.AT_FDCWD, "/dev")
+        for index, device in enumerate(init.spec.devices):
             init.host_devices[device.path] = mounts.open_tree(
-                mounts.AT_FDCWD, device.path, mounts.OPEN_TREE_CLONE
+                mounts.AT_FDCWD, f"/dev/{index}", mounts.OPEN_TREE_CLONE
             )
 
 
@@ -389,7 +393,7 @@ def make_devices(init: Init) -> None:
 
 
 def make_device(init: Init, device: Device) -> None:
-    """mknod one device (or bind the host's in a user namespace) with its mode and owner."""
+    """mknod one device (in a user namespace: bind the shim's) with its mode and owner."""
     if device.path in init.host_devices:
         fd = init.host_devices.pop(device.path)
         _attach(init, fd, device.path, folder=False)

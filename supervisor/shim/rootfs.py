@@ -6,10 +6,12 @@ its own namespace. A container in a user namespace gets its layers and binds idm
 here, where the privilege for it is.
 """
 
+import errno
 import os
+import stat
 from dataclasses import dataclass
 
-from supervisor.errors import InvalidArgument, KernelError
+from supervisor.errors import InitError, InvalidArgument, KernelError
 from supervisor.kernel import capabilities, mounts, paths, process
 from supervisor.spec.mounts import parse_options
 from supervisor.spec.types import Overlay, Spec
@@ -17,13 +19,20 @@ from supervisor.spec.types import Overlay, Spec
 
 @dataclass(slots=True)
 class Prepared:
-    """Detached mounts owned by the shim: the root, and each bind by its index in the spec."""
+    """Detached mounts owned by the shim: the root, and each bind by its index in the spec.
+
+    `nodes` has the device nodes of a container in a user namespace, named by their index.
+    """
 
     root: int
     binds: dict[int, int]
+    nodes: int = -1
 
     def close_binds(self) -> None:
         """Drop the bind sources once init has its own; the root stays for the shim's life."""
+        if self.nodes >= 0:
+            os.close(self.nodes)
+            self.nodes = -1
         for fd in self.binds.values():
             os.close(fd)
         self.binds.clear()
@@ -37,7 +46,36 @@ def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
         if mount.type == "bind":
             recursive = parse_options(mount.options).recursive
             prepared.binds[index] = clone(mount.source, recursive, userns_fd, mount.subpath)
+    if userns_fd >= 0:
+        prepared.nodes = _make_nodes(spec, userns_fd)
     return prepared
+
+
+def _make_nodes(spec: Spec, userns_fd: int) -> int:
+    """A folder of the spec's device nodes, each named by its index, as init may not make them.
+
+    The file system is of the host's user namespace, or its nodes could not be opened; the
+    mount is idmapped, so that they belong to whom the spec says.
+    """
+    context = mounts.fsopen("tmpfs")
+    try:
+        mounts.fsconfig_string(context, "source", "nodes")
+        mounts.fsconfig_create(context)
+        folder = mounts.fsmount(context)
+    finally:
+        os.close(context)
+    try:
+        for index, device in enumerate(spec.devices):
+            kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
+            name, number = str(index), os.makedev(device.major, device.minor)
+            os.mknod(name, kind | device.mode, number, dir_fd=folder)
+            os.chmod(name, device.mode, dir_fd=folder)  # mknod obeyed the umask
+            os.chown(name, device.uid, device.gid, dir_fd=folder, follow_symlinks=False)
+        mounts.mount_setattr(folder, "", set=mounts.MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
+    except OSError:
+        os.close(folder)
+        raise
+    return folder
 
 
 def open_root(root: Overlay, userns_fd: int, owner: int = 0) -> int:
@@ -126,6 +164,15 @@ def clone(source: str, recursive: bool, userns_fd: int = -1, subpath: str = "") 
             )
         except KernelError as error:
             os.close(fd)
+            if error.errno == errno.EINVAL:
+                raise InitError(
+                    step="mount",
+                    path=source,
+                    errno=errno.EINVAL,
+                    message=f"{source}: its file system, or one mounted below it, cannot show its "
+                    "owners to a user namespace (idmapped mounts): leave it out, or give "
+                    "--userns host",
+                ) from None
             raise KernelError("mount_setattr(idmap)", source, error.errno or 0) from None
     return fd
 

@@ -14,7 +14,7 @@ OWN = ""
 SHARED = "shared"
 WIRED = "wired"
 _PRIVATE_USER = "private:"
-_MAX_ID = (1 << 32) - 2  # 4294967295 is "no id" (user_namespaces(7))
+MAX_ID = (1 << 32) - 2  # 4294967295 is "no id" (user_namespaces(7))
 _ACCEPTED: dict[str, tuple[str, ...]] = {
     "pid": ("", "private"),
     "network": ("", NONE, BRIDGE),
@@ -107,7 +107,7 @@ def parse_userns(text: str) -> tuple[IdMapping, ...]:
     """The mapping of "private:UID:SIZE" (0… inside to UID… outside); () for "" and "host"."""
     if text in ("", HOST):
         return ()
-    form = "give host or private:UID:SIZE (example: private:100000:65536)"
+    form = "give host, auto, auto:size=N or private:UID:SIZE (example: private:100000:65536)"
     numbers = text.removeprefix(_PRIVATE_USER).split(":")
     if (
         not text.startswith(_PRIVATE_USER)
@@ -121,9 +121,9 @@ def parse_userns(text: str) -> tuple[IdMapping, ...]:
             f"invalid user namespace mode '{text}': UID 0 would map the container's root to "
             f"the host's; {form}"
         )
-    if size == 0 or first + size - 1 > _MAX_ID:
+    if size == 0 or first + size - 1 > MAX_ID:
         raise InvalidArgument(
-            f"invalid user namespace mode '{text}': UID + SIZE must stay within {_MAX_ID} and "
+            f"invalid user namespace mode '{text}': UID + SIZE must stay within {MAX_ID} and "
             f"SIZE be at least 1; {form}"
         )
     return (IdMapping(container_id=0, host_id=first, size=size),)

@@ -34,7 +34,8 @@ class ContainerOptions:
     but `uts` "container:ID" (that container's); `ipc` also "none", "private", "shareable";
     `network` "none" = a namespace of its own, "bridge" = one that is in the networks of
     `endpoints`, with `ports` published; `cgroupns` "private" or "host"; `userns` "host" or
-    "private:UID:SIZE".
+    "private:UID:SIZE" ("auto" until the container is made); `userns_chosen`: that range is its
+    own, given to it for "auto".
 
     Devices: `devices` are nodes to make, `device_rules` what the cgroup allows beyond the
     defaults (a rule for each of `devices` included). `ulimits` are OCI's ("RLIMIT_NOFILE").
@@ -90,6 +91,7 @@ class ContainerOptions:
     device_rules: tuple[DeviceRule, ...] = ()
 
     userns: str = ""
+    userns_chosen: bool = False
     pid: str = ""
     ipc: str = ""
     uts: str = ""

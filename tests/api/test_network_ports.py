@@ -309,3 +309,22 @@ def test_bad_ports(net: NetworkBox, flags: tuple[str, ...], said: str) -> None:
     assert said in net.refused("run", "--rm", *flags, IMAGE, "true")
     eventually(lambda: net.ids() == before)
     assert free(net.host, 8180)
+
+
+# --- with user ids of its own
+
+
+def test_a_low_port_of_a_user_with_ids_of_its_own(net: NetworkBox) -> None:
+    script = "echo of $(id -u) >/tmp/word; exec httpd -f -p 80 -h /tmp"
+    flags = ("--userns", "auto", "--user", "1000", "-p", "81:80", "--name", net.name("low"))
+    net.ok("run", "-d", *flags, IMAGE, "sh", "-c", script)
+
+    def answer() -> bytes:
+        try:
+            with net.outside.do(lambda: socket.create_connection((HOST4, 81), limit(5))) as asking:
+                asking.sendall(b"GET /word HTTP/1.0\r\n\r\n")
+                return b"".join(iter(lambda: asking.recv(4096), b""))
+        except OSError:
+            return b""
+
+    eventually(lambda: b"of 1000" in answer())

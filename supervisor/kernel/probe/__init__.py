@@ -14,7 +14,7 @@ from supervisor.kernel.probe.catalogue import TRIED
 from supervisor.kernel.probe.feature import Feature
 from supervisor.kernel.probe.helper import Outcome, run_trials
 
-__all__ = ["Feature", "Outcome", "probe"]
+__all__ = ["Feature", "Outcome", "probe", "run_trials"]
 
 
 def probe(

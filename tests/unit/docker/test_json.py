@@ -48,6 +48,12 @@ def view(host: dict[str, Any] | None = None, **fields: Any) -> ContainerView:
     return ContainerView(**(values | fields))
 
 
+def test_inspect_has_the_ids_that_a_container_was_given() -> None:
+    shown = container_json(view(user_ids=(100000, 65536)))["OrlopIDMappings"]
+    assert shown == {"UidMap": ["0:100000:65536"], "GidMap": ["0:100000:65536"]}
+    assert "OrlopIDMappings" not in container_json(view())
+
+
 def test_inspect_has_the_runs_that_are_over() -> None:
     past = PastRun(2, "error", 3, started_ns=CREATED, policy=RestartPolicy("on-failure", 4))
     (shown,) = container_json(view(history=(past,)))["OrlopHistory"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from subprocess import Popen
 from types import SimpleNamespace
 from typing import Any, cast
@@ -20,6 +20,7 @@ from supervisor.spec.options import ContainerOptions
 
 DONOR = "d" * 64
 SHARED = f"container:{DONOR}"
+CHOSEN = ContainerOptions(userns="private:100000:65536", userns_chosen=True)
 
 
 @dataclass
@@ -150,6 +151,12 @@ async def test_a_process_that_is_gone() -> None:
             InvalidArgument,
             "cannot join network of container web: it has a user namespace of its own",
         ),
+        (
+            World(options=replace(CHOSEN, ipc="shareable")),
+            "ipc",
+            InvalidArgument,
+            "cannot join IPC of container web: it has a user namespace of its own",
+        ),
     ],
 )
 async def test_one_that_cannot_be_joined(
@@ -157,6 +164,14 @@ async def test_one_that_cannot_be_joined(
 ) -> None:
     with nothing_stays_open(), pytest.raises(error, match=message):
         await world.join(**{kind: SHARED})
+
+
+def test_ids_that_the_daemon_chose_keep_nobody_apart() -> None:
+    world = World(options=CHOSEN)
+    asked = ContainerOptions(network=SHARED, pid=SHARED)
+    asking = SimpleNamespace(record=SimpleNamespace(options=asked))
+    found = check_donors(world.find, cast(Container, asking))
+    assert found == {"network": world.donor, "pid": world.donor}
 
 
 @pytest.mark.parametrize("ipc", ["host", "shareable", f"container:{'f' * 64}"])

@@ -1,0 +1,193 @@
+"""Which container has which user and group ids of the host: `--userns auto`.
+
+A range is chosen when a container is made, and stands in its record as `private:UID:SIZE`: all
+that is done with the container afterwards sees the same. Which are taken is known from the
+records alone; one that is being made is in `_promised` until it has its record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from supervisor.engine.record import Record
+from supervisor.errors import Conflict, InvalidArgument, Unavailable
+from supervisor.kernel.mounts import MountInfo, mountinfo
+from supervisor.kernel.probe import Outcome, run_trials
+from supervisor.spec.namespaces import HOST, parse_userns
+from supervisor.spec.options import ContainerOptions
+from supervisor.spec.user_ranges import (
+    AUTO,
+    FIXED_POOL,
+    IdRange,
+    auto_size,
+    is_auto,
+    next_unused,
+    obstacle,
+)
+
+if TYPE_CHECKING:
+    from supervisor.engine.container import Container
+
+log = logging.getLogger("orlop.userns")
+
+NEEDED = ("user-namespaces", "idmapped-mounts")
+
+
+class UserNamespaces:
+    """`default` is the mode of containers that ask for none, "host" or "auto"; `pool` has the
+    ids that are given out.
+
+    `containers` are all that have a record; `trials` says what the kernel can,
+    `mounts` what is mounted.
+    """
+
+    def __init__(
+        self,
+        containers: Callable[[], Iterable[Container]],
+        trials: Callable[[], dict[str, Outcome]] = run_trials,
+        mounts: Callable[[], list[MountInfo]] = mountinfo,
+    ) -> None:
+        self.default = HOST
+        self.pool = FIXED_POOL
+        self._containers = containers
+        self._trials, self._mounts = trials, mounts
+        self._lack: str | None = None  # what the kernel lacks, "" = nothing, None = not tried
+        self._promised: dict[str, tuple[str, IdRange, bool]] = {}
+        self._after: int | None = None
+        self._freed: list[IdRange] = []  # since the daemon's start, oldest first
+
+    # --- at start-up --------------------------------------------------------------------
+
+    async def open(self, default: str, pool: IdRange) -> None:
+        """Take the daemon's settings; a host that cannot is told of in the log."""
+        self.default, self.pool = default, pool
+        if default == AUTO and (lack := await self._try_kernel()):
+            log.warning("%s: containers have the host's user namespace", lack)
+
+    @property
+    def is_default(self) -> bool:
+        """Containers get ids of their own here without asking."""
+        return self.default == AUTO and not self._lack
+
+    # --- at create ----------------------------------------------------------------------
+
+    async def give(self, record: Record) -> ContainerOptions:
+        """The options of a new container with the user namespace that it gets, which are put
+        into its record, too; `settled` has to follow.
+
+        Raises OrlopError for what cannot be, if the request asks for it; what the daemon's
+        default asks for alone is left out then. A pool that is used up is always an error.
+        """
+        options, asked = record.options, record.options.userns
+        mode = asked or self.default
+        if is_auto(mode):
+            size = auto_size(mode)
+            why = await self._why_not(mode, record)
+            # Who shall be joined for its shared memory has to be where the joiner is.
+            if not why and (asked or options.ipc != "shareable"):
+                found = self._choose(size)
+                self._promised[record.id] = (record.name, found, True)
+                options = replace(options, userns=found.mode, userns_chosen=True)
+            elif asked and why:
+                raise why
+            else:
+                mode = HOST
+        elif mappings := parse_userns(mode):
+            wanted = IdRange(first=mappings[0].host_id, size=mappings[0].size)
+            self._check_free(mode, wanted)
+            self._promised[record.id] = (record.name, wanted, False)
+        record.options = options
+        if not asked and self.default != HOST:
+            host = msgspec.structs.replace(record.body.host_config, userns_mode=mode)
+            record.body = msgspec.structs.replace(record.body, host_config=host)
+        return options
+
+    def settled(self, record: Record) -> None:
+        """It has its record now, or never will."""
+        self._promised.pop(record.id, None)
+
+    def removed(self, record: Record) -> None:
+        """The container is no more."""
+        one = range_of(record.options)
+        if one is not None and record.options.userns_chosen:
+            self._freed.append(one)
+
+    async def _why_not(self, mode: str, record: Record) -> InvalidArgument | Unavailable | None:
+        flag = obstacle(
+            record.options,
+            {mount.mount_point: mount.fstype for mount in self._mounts()},
+            size=auto_size(mode),
+            rootfs_writable=record.rootfs_writable,
+        )
+        if flag:
+            return InvalidArgument(
+                f"--userns {mode} and {flag} exclude each other: leave one of them out, or give "
+                "--userns host"
+            )
+        if lack := await self._try_kernel():
+            return Unavailable(f"--userns {mode} is not possible on this host: {lack}")
+        return None
+
+    async def _try_kernel(self) -> str:
+        if self._lack is None:
+            outcomes = await trio.to_thread.run_sync(self._trials)
+            lacking = [
+                f"{name}: {outcomes[name][1] if name in outcomes else 'not tried'}"
+                for name in NEEDED
+                if not outcomes.get(name, (False, ""))[0]
+            ]
+            self._lack = f"its kernel lacks {'; '.join(lacking)}" if lacking else ""
+        return self._lack
+
+    def _choose(self, size: int) -> IdRange:
+        taken = [one for _, one, _ in self._taken()]
+        if self._after is None:
+            self._after = self._latest_end()
+        found = next_unused(self.pool, taken, self._freed, size, self._after)
+        if found is None:
+            in_use = sum(one.overlaps(self.pool) for one in taken)
+            raise Conflict(
+                f"no {size} user ids in a row are free: {in_use} container"
+                f"{'s have' if in_use != 1 else ' has'} ranges of {self.pool} "
+                f"({self.pool.size} ids). Remove some, or start the daemon with a "
+                "larger --userns-pool BASE:SIZE"
+            )
+        self._after = found.end
+        self._freed = [one for one in self._freed if not one.overlaps(found)]
+        return found
+
+    def _latest_end(self) -> int:
+        """Where the range of the latest container ends that got one: go on from there."""
+        chosen = (c.record for c in self._containers() if c.record.options.userns_chosen)
+        latest = max(chosen, key=lambda record: record.created_ns, default=None)
+        one = range_of(latest.options) if latest is not None else None
+        return one.end if one is not None else self.pool.first
+
+    def _check_free(self, mode: str, wanted: IdRange) -> None:
+        """People may give one range to several containers, but not one that is another's own."""
+        for name, one, chosen in self._taken():
+            if chosen and one.overlaps(wanted):
+                raise Conflict(
+                    f"--userns {mode} overlaps the user ids {one}, which container {name} has for "
+                    "itself (--userns auto): give another UID"
+                )
+
+    def _taken(self) -> Iterator[tuple[str, IdRange, bool]]:
+        """Name of the container, its range, and whether that is its own."""
+        for container in self._containers():
+            record = container.record
+            if (one := range_of(record.options)) is not None:
+                yield record.name, one, record.options.userns_chosen
+        yield from self._promised.values()
+
+
+def range_of(options: ContainerOptions) -> IdRange | None:
+    """The ids of the host that a container has; None for all."""
+    mappings = parse_userns(options.userns)
+    return IdRange(first=mappings[0].host_id, size=mappings[0].size) if mappings else None

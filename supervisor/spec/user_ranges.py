@@ -1,0 +1,207 @@
+"""Ranges of user and group ids for containers that get one of their own: `--userns auto`.
+
+Nothing here knows which containers there are: who asks says which ranges are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from supervisor.errors import InvalidArgument
+from supervisor.spec.namespaces import HOST, MAX_ID, OWN, WIRED, read_modes
+from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import Mount
+
+AUTO = "auto"
+DEFAULT_SIZE = 1 << 16
+_SIZE = "auto:size="
+_AUTO_FORM = f"give auto or auto:size=N, N from 1 to {MAX_ID} (example: auto:size=65536)"
+_POOL_FORM = (
+    f"give BASE:SIZE, BASE at least 1, BASE + SIZE within {MAX_ID} (example: 100000:1000000)"
+)
+# File systems without FS_ALLOW_IDMAP (Linux 6.18): the kernel's own, overlay, and of the network.
+# Those of FUSE allow it if their programs do, which few of them know of.
+_UNMAPPABLE = frozenset(
+    {
+        "9p", "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "cifs", "configfs", "debugfs",
+        "devpts", "devtmpfs", "efivarfs", "fusectl", "hostfs", "mqueue", "nfs", "nfs4", "nfsd",
+        "nsfs", "overlay", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "smb3", "sysfs",
+        "tracefs",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdRange:
+    """`size` ids from `first` on, of users and of groups alike."""
+
+    first: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """The first id behind it."""
+        return self.first + self.size
+
+    def overlaps(self, other: IdRange) -> bool:
+        """They have an id in common."""
+        return self.first < other.end and other.first < self.end
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.end - 1}"
+
+    @property
+    def mode(self) -> str:
+        """The user namespace mode that maps it."""
+        return f"private:{self.first}:{self.size}"
+
+
+# 4,094 ranges of 65,536 that systemd leaves unused (systemd.io/UIDS-GIDS), above those of
+# systemd-nspawn and far above what useradd gives out in /etc/subuid.
+FIXED_POOL = IdRange(first=0x7000_0000, size=0x0FFE_0000)
+
+
+def is_auto(text: str) -> bool:
+    """Whether a user namespace mode asks for a range that the daemon chooses."""
+    return text == AUTO or text.startswith(AUTO + ":")
+
+
+def auto_size(text: str) -> int:
+    """How many ids "auto" or "auto:size=N" asks for; InvalidArgument for anything else."""
+    if text == AUTO:
+        return DEFAULT_SIZE
+    number = text.removeprefix(_SIZE)
+    if number == text or not _is_number(number) or not 1 <= int(number) <= MAX_ID:
+        raise InvalidArgument(f"invalid user namespace mode '{text:.200}': {_AUTO_FORM}")
+    return int(number)
+
+
+def parse_pool(text: str) -> IdRange:
+    """The range of "BASE:SIZE"; InvalidArgument."""
+    numbers = text.split(":")
+    if len(numbers) == 2 and all(map(_is_number, numbers)):
+        first, size = map(int, numbers)
+        if first and size and first + size - 1 <= MAX_ID:
+            return IdRange(first=first, size=size)
+    raise InvalidArgument(f"userns_pool {text!r:.80}: {_POOL_FORM}")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 10
+
+
+def subordinate(subuid: str, subgid: str, users: Iterable[str]) -> IdRange | None:
+    """The largest range that /etc/subuid and /etc/subgid both give to one of `users`.
+
+    The first of them with any has it; lines that are none are skipped (subuid(5)).
+    """
+    for user in users:
+        groups = _entries(subgid, user)
+        common = [_common(a, b) for a in _entries(subuid, user) for b in groups]
+        found = max((one for one in common if one), key=lambda one: one.size, default=None)
+        if found is not None:
+            return found
+    return None
+
+
+def _entries(text: str, user: str) -> list[IdRange]:
+    found = []
+    for line in text.splitlines():
+        name, _, rest = line.strip().partition(":")
+        if name == user:
+            try:
+                found.append(parse_pool(rest))
+            except InvalidArgument:
+                continue
+    return found
+
+
+def _common(a: IdRange, b: IdRange) -> IdRange | None:
+    first, end = max(a.first, b.first), min(a.end, b.end)
+    return IdRange(first=first, size=end - first) if first < end else None
+
+
+def next_free(pool: IdRange, taken: Iterable[IdRange], size: int, after: int) -> IdRange | None:
+    """The first `size` ids of the pool, from id `after` on and then from its beginning, that
+    none of `taken` has; None where there are none."""
+    gaps = []
+    at = pool.first
+    for one in sorted(taken, key=lambda one: one.first):
+        if one.first > at:
+            gaps.append((at, min(one.first, pool.end)))
+        at = max(at, one.end)
+    gaps.append((at, pool.end))
+    for lowest in (after, pool.first):
+        for start, end in gaps:
+            first = max(start, lowest)
+            if first + size <= end:
+                return IdRange(first=first, size=size)
+    return None
+
+
+def next_unused(
+    pool: IdRange, taken: Sequence[IdRange], freed: Sequence[IdRange], size: int, after: int
+) -> IdRange | None:
+    """As `next_free`, and ids of `freed`, oldest first, only where there are no others.
+
+    So files and processes that a container may have left do not soon belong to another one.
+    """
+    found = next_free(pool, [*taken, *freed], size, after)
+    if found is not None or not freed:
+        return found
+    found = next_free(pool, taken, size, after)
+    fewest, enough = 1, len(freed)  # how many of the oldest are given again
+    while found is not None and fewest < enough:
+        some = (fewest + enough) // 2
+        one = next_free(pool, [*taken, *freed[some:]], size, after)
+        if one is None:
+            fewest = some + 1
+        else:
+            found, enough = one, some
+    return found
+
+
+def obstacle(
+    options: ContainerOptions, mounted: Mapping[str, str], *, size: int, rootfs_writable: bool
+) -> str:
+    """The flag of `options` that a container with `size` user ids of its own cannot have, "" if
+    there is none; `mounted` are the host's mount points and their file systems.
+
+    Root of a user namespace has no privilege over others' namespaces (user_namespaces(7)).
+    """
+    if options.privileged:
+        return "--privileged"
+    if rootfs_writable:
+        return "--rootfs-rw"
+    modes = read_modes(replace(options, userns=HOST))
+    kinds = {"network": modes.network, "pid": modes.pid, "ipc": modes.ipc}
+    for kind, mode in kinds.items():
+        if mode not in (OWN, WIRED):
+            return f"--{kind} {HOST if mode == HOST else getattr(options, kind)}"
+    if modes.cgroup == HOST:
+        return "--cgroupns host"
+    for flag, text in _ids(options):
+        if text.isascii() and text.isdecimal() and int(text) >= size:
+            return f"{flag} {text} (there are ids up to {size - 1})"
+    return next((flag for one in options.binds if (flag := _unmappable(one, mounted))), "")
+
+
+def _ids(options: ContainerOptions) -> Iterator[tuple[str, str]]:
+    for part in options.user.split(":"):
+        yield "--user", part
+    for group in options.groups:
+        yield "--group-add", group
+
+
+def _unmappable(bind: Mount, mounted: Mapping[str, str]) -> str:
+    """The flag of a bind that has a file system in it whose mounts cannot be idmapped."""
+    source = bind.source.rstrip("/") + "/"
+    over = [point for point in mounted if source.startswith(point.rstrip("/") + "/")]
+    places = [max(over, key=len)] if over else []
+    if "rbind" in bind.options:
+        places += [point for point in mounted if f"{point}/".startswith(source)]
+    for point in places:
+        if mounted[point] in _UNMAPPABLE or mounted[point].startswith("fuse"):
+            return f"--volume {bind.source}:{bind.destination} ({mounted[point]} at {point})"
+    return ""
