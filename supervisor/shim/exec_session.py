@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.errors import InitError
-from supervisor.shim import exec_stage, init
+from supervisor.kernel import paths
+from supervisor.shim import exec_stage, handshake
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
@@ -75,7 +76,7 @@ class ExecSession:
         opened += tasks
         cgroup = -1
         if launcher.cgroup_path:
-            cgroup = os.open(launcher.cgroup_path, init.DIRECTORY)
+            cgroup = os.open(launcher.cgroup_path, paths.DIRECTORY)
             opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with sync:
@@ -144,7 +145,7 @@ class ExecSession:
             self.error = InitError.from_json(message)
         if self.ready and self.pid and not self.sent_go:
             try:
-                self.sync.send(init.GO)
+                self.sync.send(handshake.GO)
             except OSError:
                 return True  # it was killed while it waited; its end of file is next
             self.sent_go = True

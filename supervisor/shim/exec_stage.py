@@ -22,7 +22,7 @@ from supervisor.errors import InitError, KernelError
 from supervisor.kernel import namespaces, paths, process, tty
 from supervisor.shim import become
 from supervisor.shim.failure import describe, run_steps
-from supervisor.shim.init import DIRECTORY, GO, send, send_error
+from supervisor.shim.handshake import GO, send, send_error
 from supervisor.spec.types import Process
 
 
@@ -82,7 +82,7 @@ def run(stage: ExecStage) -> None:
         os.write(fd, b"0")
     if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
         namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
-    root = os.open("/", DIRECTORY)
+    root = os.open("/", paths.DIRECTORY)
     stdio = stage.stdio
     if stage.process.terminal:
         stdio = open_terminal(stage, root)
@@ -101,7 +101,7 @@ def run(stage: ExecStage) -> None:
 def open_terminal(stage: ExecStage, root: int) -> tuple[int, int, int]:
     """A pty of the container's devpts; its master goes to the shim."""
     try:
-        pts = paths.open_in_root(root, "/dev/pts", DIRECTORY)
+        pts = paths.open_in_root(root, "/dev/pts", paths.DIRECTORY)
     except KernelError as error:
         raise describe("console", error) from None
     master = tty.open_pty_in(pts)

@@ -15,69 +15,28 @@ Each entry of STEPS says why it stands where it does.
 """
 
 import errno
-import json
 import os
 import signal
 import socket
 import stat
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from supervisor import failpoints
 from supervisor.errors import InitError
-from supervisor.kernel import mounts, namespaces, netdev, paths, process, tty
+from supervisor.kernel import mounts, namespaces, netdev, paths, process
 from supervisor.shim import become, given, pid1
 from supervisor.shim.failure import run_steps
-from supervisor.shim.rootfs import Prepared
-from supervisor.spec.mounts import MountOptions, parse_options
-from supervisor.spec.types import Device, Mount, Spec
+from supervisor.shim.handshake import GO, MAPPED, send, send_error
+from supervisor.shim.init_devices import make_devices, open_console
+from supervisor.shim.init_mounts import make_mounts, new_filesystem
+from supervisor.shim.init_state import Init
+from supervisor.spec.mounts import MountOptions
 
-DEV_LINKS = (
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-    ("core", "/proc/kcore"),
-)
 PROPAGATION = {
     "private": mounts.MS_PRIVATE,
     "slave": mounts.MS_SLAVE,
     "shared": mounts.MS_SHARED,
     "unbindable": mounts.MS_UNBINDABLE,
 }
-GO = b"go"
-MAPPED = b"mapped"
-ERROR_TEXT = 2048
-DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-
-
-@dataclass(slots=True)
-class Init:
-    """What init works on. All fds are its own copies, close-on-exec, gone at execve.
-
-    `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
-    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
-    `start_at_once`: the start was asked for before there was an init.
-    """
-
-    spec: Spec
-    sync: socket.socket
-    prepared: Prepared
-    cgroup_tasks: tuple[int, ...]
-    stdio: tuple[int, int, int]
-    given: dict[str, int] = field(default_factory=dict)
-    start_at_once: bool = False
-    host_devices: dict[str, int] = field(default_factory=dict)
-    joined_mounts: dict[str, int] = field(default_factory=dict)
-    root: int = -1
-    proc: int = -1
-    dev: int = -1
-    becoming: become.Becoming | None = None
-
-    def makes(self, kind: str) -> bool:
-        """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
-        return any(n.type == kind and not n.path for n in self.spec.namespaces)
 
 
 def main(init: Init) -> None:
@@ -99,22 +58,6 @@ def main(init: Init) -> None:
     except BaseException as error:  # the last frame: nothing may escape into the shim's code
         send_error(init.sync, InitError(step="init", path="", errno=0, message=f"init: {error!r}"))
     os._exit(127)
-
-
-def send(sync: socket.socket, message: Mapping[str, object], fds: tuple[int, ...] = ()) -> None:
-    """One message to the shim; silent where it is gone (its death is ours as well)."""
-    try:
-        socket.send_fds(sync, [json.dumps(dict(message)).encode()], list(fds))
-    except OSError:
-        pass
-
-
-def send_error(sync: socket.socket, error: InitError) -> None:
-    """The last words; cut to fit a message, as a command's name may be 128 KiB long."""
-    message = error.to_json()
-    message["path"] = error.path[:ERROR_TEXT]
-    message["message"] = error.message[:ERROR_TEXT]
-    send(sync, message)
 
 
 def tie_to_shim(init: Init) -> None:
@@ -235,205 +178,6 @@ def write_file(dir_fd: int, path: str, data: bytes) -> None:
         os.close(fd)
 
 
-def make_mounts(init: Init) -> None:
-    """All mounts of the spec, in its order, each target resolved inside the root (openat2)."""
-    for index, mount in enumerate(init.spec.mounts):
-        try:
-            make_mount(init, index, mount)
-        except OSError as error:
-            raise InitError(
-                step="mount",
-                path=mount.destination,
-                errno=error.errno or 0,
-                message=f"mount {mount.type} at {mount.destination}: {error}",
-            ) from None
-
-
-def make_mount(init: Init, index: int, mount: Mount) -> None:
-    """Make one mount of the spec and move it to its destination."""
-    options = parse_options(mount.options)
-    if mount.type == "bind":
-        source = init.prepared.binds[index]
-        _attach(init, source, mount.destination, stat.S_ISDIR(os.fstat(source).st_mode))
-        change_attributes(source, options)
-        return
-    if mount.type == "joined":
-        source = init.joined_mounts.pop(mount.destination)
-        _attach(init, source, mount.destination, folder=True)
-        os.close(source)
-        return
-    if mount.type == "cgroup":
-        make_cgroup_mount(init, mount, options)
-        return
-    if mount.type == "proc":
-        # One more mount of the same instance, so that hidepid or ro can differ from ours.
-        fd = new_filesystem("proc", options)
-    else:
-        fd = new_filesystem(mount.type, options)
-    _attach(init, fd, mount.destination, folder=True)
-    if mount.destination == "/dev":
-        init.dev = fd
-    else:
-        os.close(fd)
-
-
-def change_attributes(fd: int, options: MountOptions) -> None:
-    """Set a bind's flags (recursively: an `ro` bind has no writable submount) and propagation."""
-    if options.flat:
-        mounts.mount_setattr(fd, "", set=options.attr_set, clear=options.attr_clear)
-        mounts.mount_setattr(fd, "", propagation=options.propagation, recursive=True)
-    elif options.attr_set or options.attr_clear or options.propagation:
-        mounts.mount_setattr(
-            fd,
-            "",
-            set=options.attr_set,
-            clear=options.attr_clear,
-            propagation=options.propagation,
-            recursive=True,
-        )
-
-
-def new_filesystem(fstype: str, options: MountOptions) -> int:
-    """A detached mount of a new instance of `fstype` with its data options and flags."""
-    context = mounts.fsopen(fstype)
-    try:
-        mounts.fsconfig_string(context, "source", fstype)
-        for key, value in options.data:
-            if value is None:
-                mounts.fsconfig_flag(context, key)
-            else:
-                mounts.fsconfig_string(context, key, value)
-        mounts.fsconfig_create(context)
-        return mounts.fsmount(context, options.attr_set)
-    finally:
-        os.close(context)
-
-
-def _attach(init: Init, fd: int, destination: str, folder: bool) -> None:
-    target = (paths.make_dirs_in_root if folder else paths.make_file_in_root)(
-        init.root, destination
-    )
-    try:
-        _check_target(init, target, destination)
-        mounts.move_mount(fd, target)
-    finally:
-        os.close(target)
-
-
-def _check_target(init: Init, target: int, destination: str) -> None:
-    """Refuse where a link of the image's leads a mount over proc, and so its masks, or the root."""
-    if os.path.samestat(os.fstat(target), os.fstat(init.root)):
-        where = "to /"
-    elif not destination.startswith("/proc") and paths.is_proc(target):
-        where = "into /proc"
-    else:
-        return
-    raise InitError(
-        step="mount",
-        path=destination,
-        errno=errno.ELOOP,
-        message=f"mount at {destination}: a link in the image leads {where}",
-    )
-
-
-def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:
-    """The container's own cgroup at /sys/fs/cgroup: v2, or on a hybrid host one folder each.
-
-    Mounted inside the cgroup namespace, a hierarchy's root is the container's cgroup.
-    """
-    cgroup = init.spec.cgroup
-    if not cgroup.v1:
-        fd = new_filesystem("cgroup2", options)
-        _attach(init, fd, mount.destination, folder=True)
-        os.close(fd)
-        return
-    base = new_filesystem("tmpfs", MountOptions(data=(("mode", "755"),)))
-    _attach(init, base, mount.destination, folder=True)
-    for controllers in by_folder(cgroup.v1):
-        # A hierarchy with two controllers (systemd's cpu,cpuacct) is mounted by naming both.
-        data = tuple((controller, None) for controller in controllers)
-        one = MountOptions(attr_set=options.attr_set, data=data)
-        _mount_in(base, ",".join(controllers), new_filesystem("cgroup", one))
-        if len(controllers) > 1:
-            for controller in controllers:
-                os.symlink(",".join(controllers), controller, dir_fd=base)
-    if cgroup.unified:
-        _mount_in(base, "unified", new_filesystem("cgroup2", options))
-    mounts.mount_setattr(base, "", set=options.attr_set)
-    os.close(base)
-
-
-def by_folder(v1: Mapping[str, str]) -> list[list[str]]:
-    """Controllers grouped by the hierarchy they share."""
-    folders: dict[str, list[str]] = {}
-    for controller in sorted(v1):
-        folders.setdefault(v1[controller], []).append(controller)
-    return list(folders.values())
-
-
-def _mount_in(base: int, name: str, fd: int) -> None:
-    os.mkdir(name, 0o555, dir_fd=base)
-    target = os.open(name, DIRECTORY, dir_fd=base)
-    mounts.move_mount(fd, target)
-    os.close(target)
-    os.close(fd)
-
-
-def make_devices(init: Init) -> None:
-    """Nodes, links and folders of /dev; after the mounts, since /dev is one of them."""
-    if init.dev < 0:
-        return  # /dev is the image's or a bind: leave it as it is
-    for device in init.spec.devices:
-        make_device(init, device)
-    for name, target in DEV_LINKS:
-        try:
-            os.symlink(target, name, dir_fd=init.dev)
-        except FileExistsError:
-            pass  # a bind or a device of the spec took the name
-
-
-def make_device(init: Init, device: Device) -> None:
-    """mknod one device (in a user namespace: bind the shim's) with its mode and owner."""
-    if device.path in init.host_devices:
-        fd = init.host_devices.pop(device.path)
-        _attach(init, fd, device.path, folder=False)
-        os.close(fd)
-        return
-    folder, _, name = device.path.rpartition("/")
-    parent = paths.make_dirs_in_root(init.root, folder or "/")
-    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
-    try:
-        number = os.makedev(device.major, device.minor)
-        os.mknod(name, kind | device.mode, number, dir_fd=parent)
-        os.chmod(name, device.mode, dir_fd=parent)  # mknod obeyed the umask
-        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
-    finally:
-        os.close(parent)
-
-
-def open_console(init: Init) -> None:
-    """With a terminal: a pty of the container's own devpts, its master sent to the shim."""
-    p = init.spec.process
-    if not p.terminal:
-        if init.stdio[0] < 0:
-            null = paths.open_in_root(init.root, "/dev/null", os.O_RDWR | os.O_NOCTTY)
-            init.stdio = (null, *init.stdio[1:])
-        return
-    pts = paths.open_in_root(init.root, "/dev/pts", DIRECTORY)
-    master = tty.open_pty_in(pts)
-    os.close(pts)
-    slave = tty.pty_peer(master)
-    if p.console_rows and p.console_columns:
-        tty.set_window_size(master, p.console_rows, p.console_columns)
-    send(init.sync, {"pty": True}, (master,))
-    os.close(master)
-    # /dev/console is the slave: bound, not linked, as programs open it by that name.
-    bind = mounts.open_tree(slave, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
-    _attach(init, bind, "/dev/console", folder=False)
-    os.close(bind)
-    init.stdio = (slave, slave, slave)
-
-
 def hide_paths(init: Init) -> None:
     """Masked paths get an empty read-only cover, read-only ones a read-only bind of themselves.
 
@@ -513,7 +257,7 @@ def finish_root(init: Init) -> None:
     readonly = mounts.MOUNT_ATTR_RDONLY if init.spec.root_readonly else 0
     if readonly or wanted != mounts.MS_PRIVATE:
         mounts.mount_setattr(init.root, "", set=readonly, propagation=wanted)
-    init.root = os.open("/", DIRECTORY)
+    init.root = os.open("/", paths.DIRECTORY)
 
 
 def name_host(init: Init) -> None:

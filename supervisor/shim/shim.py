@@ -17,12 +17,13 @@ from collections.abc import Callable
 
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
-from supervisor.kernel import cgroups, namespaces, process
-from supervisor.shim import cgroup, exit_record, given, init, rootfs, userns
+from supervisor.kernel import cgroups, namespaces, paths, process
+from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.execs import Execs
 from supervisor.shim.exit_record import ExitRecord
 from supervisor.shim.failure import describe
+from supervisor.shim.init_state import Init
 from supervisor.shim.log_file import LogFile
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
@@ -176,7 +177,7 @@ class Shim:
                 flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
-            group = os.open(spec.cgroup.unified, init.DIRECTORY)
+            group = os.open(spec.cgroup.unified, paths.DIRECTORY)
             flags |= namespaces.CLONE_INTO_CGROUP
         try:
             with given.children_in(joined.get("pid")):
@@ -185,7 +186,7 @@ class Shim:
                 if pid == 0:
                     near.close()  # a copy that would hide the shim's end from init
                     at_once = self.start_at_once
-                    init.main(init.Init(spec, sync, prepared, tasks, far, joined, at_once))
+                    init.main(Init(spec, sync, prepared, tasks, far, joined, at_once))
         finally:
             sync.close()
             for fd in (*tasks, *far, group, self.mapped):
@@ -203,7 +204,7 @@ class Shim:
 
     def _map_ids(self) -> None:
         userns.write_maps(self.pid, self.spec)
-        self._tell_init(init.MAPPED)
+        self._tell_init(handshake.MAPPED)
 
     def _tell_init(self, word: bytes) -> bool:
         """False where init was killed while it waited; SIGCHLD follows."""
@@ -265,7 +266,7 @@ class Shim:
             self.sync = None
 
     def _go(self) -> None:
-        if self._tell_init(init.GO):
+        if self._tell_init(handshake.GO):
             self.phase = "starting"
 
     def _started(self) -> None:

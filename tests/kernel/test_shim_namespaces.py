@@ -20,6 +20,7 @@ from supervisor.errors import Conflict, InitError, InvalidArgument
 from supervisor.kernel import namespaces
 from supervisor.kernel.namespaces import PROC_NAMES, namespace_inode
 from supervisor.shim import init
+from supervisor.shim.init_state import Init
 from tests.kernel.forked import in_child, sleeping_child
 from tests.support import leaks
 from tests.support.shim_rig import SECONDS, Container, ShimRig, descriptors, running_rig
@@ -384,7 +385,7 @@ def test_an_init_ends_whose_shim_died_before_it_was_tied_to_it(*, alive: bool) -
     pid = os.fork()
     if pid == 0:
         near.close()
-        init.tie_to_shim(cast("init.Init", SimpleNamespace(sync=sync)))
+        init.tie_to_shim(cast("Init", SimpleNamespace(sync=sync)))
         os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == (9 if alive else 0)
     near.close()

@@ -1,0 +1,74 @@
+"""Init's devices: what is in /dev, and the terminal."""
+
+import os
+import stat
+
+from supervisor.kernel import mounts, paths, tty
+from supervisor.shim.handshake import send
+from supervisor.shim.init_mounts import attach
+from supervisor.shim.init_state import Init
+from supervisor.spec.types import Device
+
+DEV_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+    ("core", "/proc/kcore"),
+)
+
+
+def make_devices(init: Init) -> None:
+    """Nodes, links and folders of /dev; after the mounts, since /dev is one of them."""
+    if init.dev < 0:
+        return  # /dev is the image's or a bind: leave it as it is
+    for device in init.spec.devices:
+        make_device(init, device)
+    for name, target in DEV_LINKS:
+        try:
+            os.symlink(target, name, dir_fd=init.dev)
+        except FileExistsError:
+            pass  # a bind or a device of the spec took the name
+
+
+def make_device(init: Init, device: Device) -> None:
+    """mknod one device (in a user namespace: bind the shim's) with its mode and owner."""
+    if device.path in init.host_devices:
+        fd = init.host_devices.pop(device.path)
+        attach(init, fd, device.path, folder=False)
+        os.close(fd)
+        return
+    folder, _, name = device.path.rpartition("/")
+    parent = paths.make_dirs_in_root(init.root, folder or "/")
+    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
+    try:
+        number = os.makedev(device.major, device.minor)
+        os.mknod(name, kind | device.mode, number, dir_fd=parent)
+        os.chmod(name, device.mode, dir_fd=parent)  # mknod obeyed the umask
+        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
+    finally:
+        os.close(parent)
+
+
+def open_console(init: Init) -> None:
+    """With a terminal: a pty of the container's own devpts, its master sent to the shim."""
+    p = init.spec.process
+    if not p.terminal:
+        if init.stdio[0] < 0:
+            null = paths.open_in_root(init.root, "/dev/null", os.O_RDWR | os.O_NOCTTY)
+            init.stdio = (null, *init.stdio[1:])
+        return
+    pts = paths.open_in_root(init.root, "/dev/pts", paths.DIRECTORY)
+    master = tty.open_pty_in(pts)
+    os.close(pts)
+    slave = tty.pty_peer(master)
+    if p.console_rows and p.console_columns:
+        tty.set_window_size(master, p.console_rows, p.console_columns)
+    send(init.sync, {"pty": True}, (master,))
+    os.close(master)
+    # /dev/console is the slave: bound, not linked, as programs open it by that name.
+    bind = mounts.open_tree(slave, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+    attach(init, bind, "/dev/console", folder=False)
+    os.close(bind)
+    init.stdio = (slave, slave, slave)

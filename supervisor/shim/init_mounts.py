@@ -1,0 +1,157 @@
+"""Init's mounts: those of the spec, made or taken over from the shim, put below the root."""
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+
+from supervisor.errors import InitError
+from supervisor.kernel import mounts, paths
+from supervisor.shim.init_state import Init
+from supervisor.spec.mounts import MountOptions, parse_options
+from supervisor.spec.types import Mount
+
+
+def make_mounts(init: Init) -> None:
+    """All mounts of the spec, in its order, each target resolved inside the root (openat2)."""
+    for index, mount in enumerate(init.spec.mounts):
+        try:
+            make_mount(init, index, mount)
+        except OSError as error:
+            raise InitError(
+                step="mount",
+                path=mount.destination,
+                errno=error.errno or 0,
+                message=f"mount {mount.type} at {mount.destination}: {error}",
+            ) from None
+
+
+def make_mount(init: Init, index: int, mount: Mount) -> None:
+    """Make one mount of the spec and move it to its destination."""
+    options = parse_options(mount.options)
+    if mount.type == "bind":
+        source = init.prepared.binds[index]
+        attach(init, source, mount.destination, stat.S_ISDIR(os.fstat(source).st_mode))
+        change_attributes(source, options)
+        return
+    if mount.type == "joined":
+        source = init.joined_mounts.pop(mount.destination)
+        attach(init, source, mount.destination, folder=True)
+        os.close(source)
+        return
+    if mount.type == "cgroup":
+        make_cgroup_mount(init, mount, options)
+        return
+    if mount.type == "proc":
+        # One more mount of the same instance, so that hidepid or ro can differ from ours.
+        fd = new_filesystem("proc", options)
+    else:
+        fd = new_filesystem(mount.type, options)
+    attach(init, fd, mount.destination, folder=True)
+    if mount.destination == "/dev":
+        init.dev = fd
+    else:
+        os.close(fd)
+
+
+def change_attributes(fd: int, options: MountOptions) -> None:
+    """Set a bind's flags (recursively: an `ro` bind has no writable submount) and propagation."""
+    if options.flat:
+        mounts.mount_setattr(fd, "", set=options.attr_set, clear=options.attr_clear)
+        mounts.mount_setattr(fd, "", propagation=options.propagation, recursive=True)
+    elif options.attr_set or options.attr_clear or options.propagation:
+        mounts.mount_setattr(
+            fd,
+            "",
+            set=options.attr_set,
+            clear=options.attr_clear,
+            propagation=options.propagation,
+            recursive=True,
+        )
+
+
+def new_filesystem(fstype: str, options: MountOptions) -> int:
+    """A detached mount of a new instance of `fstype` with its data options and flags."""
+    context = mounts.fsopen(fstype)
+    try:
+        mounts.fsconfig_string(context, "source", fstype)
+        for key, value in options.data:
+            if value is None:
+                mounts.fsconfig_flag(context, key)
+            else:
+                mounts.fsconfig_string(context, key, value)
+        mounts.fsconfig_create(context)
+        return mounts.fsmount(context, options.attr_set)
+    finally:
+        os.close(context)
+
+
+def attach(init: Init, fd: int, destination: str, folder: bool) -> None:
+    """Move a detached mount to its destination, which is made where it is not there."""
+    target = (paths.make_dirs_in_root if folder else paths.make_file_in_root)(
+        init.root, destination
+    )
+    try:
+        _check_target(init, target, destination)
+        mounts.move_mount(fd, target)
+    finally:
+        os.close(target)
+
+
+def _check_target(init: Init, target: int, destination: str) -> None:
+    """Refuse where a link of the image's leads a mount over proc, and so its masks, or the root."""
+    if os.path.samestat(os.fstat(target), os.fstat(init.root)):
+        where = "to /"
+    elif not destination.startswith("/proc") and paths.is_proc(target):
+        where = "into /proc"
+    else:
+        return
+    raise InitError(
+        step="mount",
+        path=destination,
+        errno=errno.ELOOP,
+        message=f"mount at {destination}: a link in the image leads {where}",
+    )
+
+
+def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:
+    """The container's own cgroup at /sys/fs/cgroup: v2, or on a hybrid host one folder each.
+
+    Mounted inside the cgroup namespace, a hierarchy's root is the container's cgroup.
+    """
+    cgroup = init.spec.cgroup
+    if not cgroup.v1:
+        fd = new_filesystem("cgroup2", options)
+        attach(init, fd, mount.destination, folder=True)
+        os.close(fd)
+        return
+    base = new_filesystem("tmpfs", MountOptions(data=(("mode", "755"),)))
+    attach(init, base, mount.destination, folder=True)
+    for controllers in by_folder(cgroup.v1):
+        # A hierarchy with two controllers (systemd's cpu,cpuacct) is mounted by naming both.
+        data = tuple((controller, None) for controller in controllers)
+        one = MountOptions(attr_set=options.attr_set, data=data)
+        _mount_in(base, ",".join(controllers), new_filesystem("cgroup", one))
+        if len(controllers) > 1:
+            for controller in controllers:
+                os.symlink(",".join(controllers), controller, dir_fd=base)
+    if cgroup.unified:
+        _mount_in(base, "unified", new_filesystem("cgroup2", options))
+    mounts.mount_setattr(base, "", set=options.attr_set)
+    os.close(base)
+
+
+def by_folder(v1: Mapping[str, str]) -> list[list[str]]:
+    """Controllers grouped by the hierarchy they share."""
+    folders: dict[str, list[str]] = {}
+    for controller in sorted(v1):
+        folders.setdefault(v1[controller], []).append(controller)
+    return list(folders.values())
+
+
+def _mount_in(base: int, name: str, fd: int) -> None:
+    os.mkdir(name, 0o555, dir_fd=base)
+    target = os.open(name, paths.DIRECTORY, dir_fd=base)
+    mounts.move_mount(fd, target)
+    os.close(target)
+    os.close(fd)

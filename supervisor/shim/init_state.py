@@ -1,0 +1,36 @@
+"""What the steps of a container's init work on."""
+
+import socket
+from dataclasses import dataclass, field
+
+from supervisor.shim import become
+from supervisor.shim.rootfs import Prepared
+from supervisor.spec.types import Spec
+
+
+@dataclass(slots=True)
+class Init:
+    """What init works on. All fds are its own copies, close-on-exec, gone at execve.
+
+    `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
+    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
+    `start_at_once`: the start was asked for before there was an init.
+    """
+
+    spec: Spec
+    sync: socket.socket
+    prepared: Prepared
+    cgroup_tasks: tuple[int, ...]
+    stdio: tuple[int, int, int]
+    given: dict[str, int] = field(default_factory=dict)
+    start_at_once: bool = False
+    host_devices: dict[str, int] = field(default_factory=dict)
+    joined_mounts: dict[str, int] = field(default_factory=dict)
+    root: int = -1
+    proc: int = -1
+    dev: int = -1
+    becoming: become.Becoming | None = None
+
+    def makes(self, kind: str) -> bool:
+        """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
+        return any(n.type == kind and not n.path for n in self.spec.namespaces)
