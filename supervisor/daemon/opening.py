@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import trio
 
@@ -18,6 +19,7 @@ from supervisor.store.layout import DataRoot, lock_soon
 
 log = logging.getLogger("orlop.daemon")
 
+_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
 _WAYS = (
     "nothing was changed, and what runs goes on. Put back a copy of orlop.db; or, to go on "
     "without these containers, move {containers} and {database} (with -wal and -shm) away"
@@ -38,6 +40,16 @@ async def open_database(root: DataRoot) -> Database:
             log.error("the database was damaged; it is kept as %s", database.quarantined)
         return database
     ways = _WAYS.format(containers=root.containers, database=root.db)
+    lost = Unavailable(f"the records of {bundles} containers in {root.path} are lost; {ways}")
+    # Before SQLite looks: it deletes the log (-wal) of a database that is empty or not there.
+    match _beginning(root.db):
+        case b"":
+            raise lost
+        case beginning if beginning != _MAGIC:
+            raise Unavailable(
+                f"the database {root.db} is damaged: it does not begin as one; {bundles} "
+                f"containers have their records there; {ways}"
+            )
     try:
         database = await Database.open(root.db)
     except CorruptDatabase as error:
@@ -48,8 +60,16 @@ async def open_database(root: DataRoot) -> Database:
     if database.fresh and not known and not any(kind == KIND for kind, _ in database.damaged):
         with trio.CancelScope(shield=True):
             await database.close()
-        raise Unavailable(f"the records of {bundles} containers in {root.path} are lost; {ways}")
+        raise lost
     return database
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC))
+    except FileNotFoundError:
+        return b""
 
 
 @contextmanager

@@ -66,6 +66,25 @@ async def test_a_damaged_one_with_containers(root: DataRoot) -> None:
     assert "1 containers have their records there; nothing was changed" in said
 
 
+@pytest.mark.parametrize("beginning", [None, b"", bytes(4096)])
+async def test_the_log_of_a_damaged_one_is_left_alone(
+    root: DataRoot, beginning: bytes | None
+) -> None:
+    good = root.db.read_bytes()
+    log = Path(f"{root.db}-wal")
+    log.write_bytes(b"what was not yet written into the file")
+    if beginning is None:
+        root.db.unlink()
+    else:
+        root.db.write_bytes(beginning)
+    for _ in range(2):
+        await refused(root)
+        assert log.read_bytes() == b"what was not yet written into the file"
+    root.db.write_bytes(good)
+    log.unlink()
+    await test_a_good_one_is_opened(root)
+
+
 async def test_a_damaged_one_without_containers_is_set_aside(root: DataRoot) -> None:
     (root.bundle(ID) / "upper").rmdir()
     root.bundle(ID).rmdir()
