@@ -179,15 +179,20 @@ async def serve(config: Config) -> None:
     root.prepare()
     database = await open_database(root)  # what cannot be opened leaves no trace of this daemon
     pid_file = Path(config.run_root) / "daemon.pid"
-    pid_file.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
-    pid_file.write_text(f"{os.getpid()}\n")
-    listening = listen(
-        config.addresses,
-        config.server_tls,
-        gid=group_id(config.group),
-        run_root=Path(config.run_root),
-        without_tls=config.tcp_without_tls,
-    )
+    try:
+        pid_file.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
+        pid_file.write_text(f"{os.getpid()}\n")
+        listening = listen(
+            config.addresses,
+            config.server_tls,
+            gid=group_id(config.group),
+            run_root=Path(config.run_root),
+            without_tls=config.tcp_without_tls,
+        )
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await database.close()
+        raise
     host = Host(root, database, detect(), config.cgroup_parent)
     host.log_max_size, host.log_max_files = config.log_max_size, config.log_max_files
     try:

@@ -20,6 +20,7 @@ from types import FrameType
 
 from tests.bench import (
     api,
+    clients,
     docker,
     fleet,
     images,
@@ -49,6 +50,8 @@ PARTS: dict[str, Part] = {
     "layers": images.layers,
     "scrape": scrape.scrape,
     "api": api.api,
+    "mixed": clients.mixed,
+    "followers": clients.followers,
     "network": network.network,
     "netstart": network_fleet.starts,
     "netfleet": network_fleet.fleet,

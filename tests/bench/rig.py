@@ -34,6 +34,8 @@ class Sizes:
     idle_seconds: float = 5.0
     networked: int = 500
     storm: int = 2000
+    mixed_clients: int = 64
+    mixed_seconds: float = 600.0
     docker_pairs: int = 50
     docker_fleet: int = 40
 
@@ -49,6 +51,7 @@ QUICK = Sizes(
     idle_seconds=2.0,
     networked=60,
     storm=120,
+    mixed_seconds=10.0,
     docker_pairs=8,
     docker_fleet=12,
 )
