@@ -25,14 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 GUEST_SECONDS = 2400
 FEW = 5
 TESTS_FAILED = 1  # pytest's exit status
-AT_ONCE = ("--numprocesses", "--dist")
+AT_ONCE = ("--numprocesses", "--dist", "--no-loadscope")
 PYTEST = (sys.executable, "-m", "pytest")
 # Nothing in these depends on the cgroup layout, and the guest is five times slower: `tests/guest/
 # run.py` runs them there when asked.
 SAME_EVERYWHERE = (
     *(f"tests/api/test_copy{part}.py" for part in ("", "_storm")),
     *(f"tests/api/test_registry{part}.py" for part in ("", "_faults", "_secrets")),
-    *(f"tests/api/test_{name}.py" for name in ("images", "templates", "volumes")),
+    *(f"tests/api/test_{name}.py" for name in ("apply", "images", "templates", "volumes")),
     *(f"tests/api/test_network{part}.py" for part in ("s", "_clients", "_names", "_ports")),
     *(f"tests/api/test_network_{name}.py" for name in ("metrics", "storm", "traffic")),
     *(f"tests/api/test_{name}.py" for name in ("compatibility", "compose", "docker_py", "events")),
@@ -54,6 +54,7 @@ def host_command(results: Path) -> list[str]:
     return [
         *PYTEST,
         *("--limit-skips=host", "--numprocesses=2", "--dist=loadfile"),
+        "--no-loadscope-reorder",  # the long files are the first ones
         *reports(results, "host"),
     ]
 

@@ -258,7 +258,8 @@ class Metering(AgentMetering):
 
     async def usage(self, *, history: bool) -> Callable[[Write], Awaitable[None]]:
         """What writes the JSON of all containers (docs/metrics.md, "The page")."""
-        return functools.partial(self._pieces, await self._asked().live(history))
+        pages = await self._asked().live(history)
+        return functools.partial(self._pieces, pages)
 
     def stats(
         self, container_id: str, before: Any = None, *, compare: bool = False
