@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from supervisor.api.exchange import Exchange
 from supervisor.api.messages import EMPTY, NO_CONTENT, Answer, json_answer
@@ -14,6 +15,7 @@ from supervisor.docker.inspect import container_json
 from supervisor.docker.listing import select, summary_json, summary_row
 from supervisor.docker.query import boolean, integer, window_size
 from supervisor.docker.update import decode_update
+from supervisor.docker.views import ContainerView
 from supervisor.errors import InvalidArgument, NotFound, NotImplementedYet
 from supervisor.oci.platform import architecture
 
@@ -38,7 +40,7 @@ async def container_list(exchange: Exchange) -> Answer:
         limit=limit,
     )
     now = time.time_ns()
-    sizes = await _sizes(exchange)
+    sizes = await _sizes(exchange, shown)
     if not sizes:
         return json_answer([summary_row(view, now) for view in shown])
     return json_answer([summary_json(view, now) | sizes.get(view.id, {}) for view in shown])
@@ -47,7 +49,7 @@ async def container_list(exchange: Exchange) -> Answer:
 async def container_inspect(exchange: Exchange) -> Answer:
     """GET /containers/{id}/json?size"""
     view = exchange.engine.inspect(exchange.ref)
-    return json_answer(container_json(view) | (await _sizes(exchange)).get(view.id, {}))
+    return json_answer(container_json(view) | (await _sizes(exchange, [view])).get(view.id, {}))
 
 
 async def container_top(exchange: Exchange) -> Answer:
@@ -136,11 +138,11 @@ async def container_delete(exchange: Exchange) -> Answer:
     return NO_CONTENT
 
 
-async def _sizes(exchange: Exchange) -> dict[str, dict[str, int]]:
+async def _sizes(exchange: Exchange, views: Sequence[ContainerView]) -> dict[str, dict[str, int]]:
     """Bytes of the writable layers and of all that is seen, by container; {} if not asked for."""
     if not boolean(exchange.query, "size"):
         return {}
-    usage = await exchange.engine.disk_usage(("container",))
+    usage = await exchange.engine.disk_usage(("container",), {view.id for view in views})
     return {
         row.view.id: {"SizeRw": row.written, "SizeRootFs": row.whole}
         for row in usage.containers or ()

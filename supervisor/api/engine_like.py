@@ -381,7 +381,9 @@ class EngineLike(Protocol):
 
     def info(self) -> HostInfo: ...
 
-    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
-        """Of "image", "container", "volume"."""
+    async def disk_usage(
+        self, objects: Collection[str], only: Collection[str] | None = None
+    ) -> DiskUsage:
+        """Of "image", "container", "volume"; of containers those whose ids are in `only`."""
 
     def features(self) -> Sequence[FeatureLike]: ...

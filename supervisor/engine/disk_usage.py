@@ -27,8 +27,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def disk_usage(engine: Engine, objects: Collection[str]) -> DiskUsage:
-    """What `objects` take ("image", "container", "volume"); bytes."""
+class Measuring:
+    """A look at a writable layer that is under way; `size` is None if it was broken off."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.size: int | None = None
+
+
+async def disk_usage(
+    engine: Engine, objects: Collection[str], only: Collection[str] | None = None
+) -> DiskUsage:
+    """What `objects` take ("image", "container", "volume"), in bytes; of containers those whose
+    ids are in `only`, None for all.
+    """
     service = engine.image_service
     numbers, shared = service.containers_of(), service.shared_sizes()
     images = [
@@ -50,7 +62,9 @@ async def disk_usage(engine: Engine, objects: Collection[str]) -> DiskUsage:
     return DiskUsage(
         layers_size=service.layers_size() if "image" in objects else 0,
         images=images if "image" in objects else None,
-        containers=await each(of_container, list(engine.containers.values()))
+        containers=await each(
+            of_container, [c for c in engine.containers.values() if only is None or c.id in only]
+        )
         if "container" in objects
         else None,
         volumes=await each(of_volume, engine.volumes.list()) if "volume" in objects else None,
@@ -69,15 +83,32 @@ async def _of_container(engine: Engine, container: Container) -> ContainerUsage:
 
 
 async def written(engine: Engine, container: Container) -> int:
-    """Bytes in the container's writable layer; 0 where that cannot be said."""
-    record = container.record
-    if record.rootfs_writable:
+    """Bytes in the container's writable layer; 0 where that cannot be said.
+
+    It takes a worker and reads the whole layer: who asks meanwhile gets the same answer.
+    """
+    if container.record.rootfs_writable:
         return 0
+    while container.measuring is not None:
+        before = container.measuring
+        await before.over.wait()
+        if before.size is not None:
+            return before.size
+    mine = container.measuring = Measuring()
+    try:
+        mine.size = await _measure(engine, container)
+        return mine.size
+    finally:
+        container.measuring = None
+        mine.over.set()
+
+
+async def _measure(engine: Engine, container: Container) -> int:
     upper = os.fspath(engine.host.bundle(container) / "upper")
     try:
         size = int((await work("usage", {"folder": upper}))["size"])
     except OrlopError as error:  # it is being removed
-        log.info("container %s: its size: %s", record.name, error)
+        log.info("container %s: its size: %s", container.record.name, error)
         return 0
     engine.metering.written(container.id, upper, size)
     return size

@@ -556,9 +556,11 @@ class Engine:
         """The host and this agent."""
         return host_info.host_info(self)
 
-    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
-        """How much room "image", "container", "volume" take."""
-        return await disk_usage.disk_usage(self, objects)
+    async def disk_usage(
+        self, objects: Collection[str], only: Collection[str] | None = None
+    ) -> DiskUsage:
+        """How much room "image", "container" (those of the ids `only`), "volume" take."""
+        return await disk_usage.disk_usage(self, objects, only)
 
     def features(self) -> tuple[Feature, ...]:
         """What the host can do, probed now."""

@@ -27,11 +27,9 @@ QUESTIONS = (
     "/images/json",
     "/info",
     "/version",
-    "/_ping",
     "/networks",
     "/volumes",
     "/system/df",
-    "/events?since=1&until=2",
 )
 OF_A_CONTAINER = ("json", "top", "changes", "stats?stream=0", "stats?stream=0&one-shot=1")
 CHANGES = (

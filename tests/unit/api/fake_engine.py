@@ -372,11 +372,17 @@ class FakeEngine:
 
     # --- the host -------------------------------------------------------------------------
 
-    async def disk_usage(self, objects: Collection[str]) -> DiskUsage:
+    async def disk_usage(
+        self, objects: Collection[str], only: Collection[str] | None = None
+    ) -> DiskUsage:
         images = [
             ImageUsage(image=image, containers=0, shared_size=0) for image in self.images.images
         ]
-        containers = [ContainerUsage(view=view, written=7, whole=9) for view in self.list()]
+        containers = [
+            ContainerUsage(view=view, written=7, whole=9)
+            for view in self.list()
+            if only is None or view.id in only
+        ]
         return DiskUsage(
             layers_size=IMAGE.size,
             images=images if "image" in objects else None,
