@@ -14,7 +14,7 @@ from tests.bench.client import Client, RequestFailed
 from tests.bench.figures import Figure, median
 from tests.bench.fleet import KIB_PER_MB, memory
 from tests.bench.latency import exec_of_true
-from tests.bench.rig import Rig, Sizes, create, descriptors
+from tests.bench.rig import Rig, Sizes, create, descriptors, rig
 
 TALKS = ["sh", "-c", "while :; do echo still here; sleep 1; done"]
 FOLLOWERS, ATTACHED, TALKERS = 200, 100, 10
@@ -102,9 +102,17 @@ class Mixed:
                 self.failures[said[:200]] += 1
 
 
-def mixed(rig: Rig, sizes: Sizes) -> list[Figure]:
-    """`sizes.mixed_clients` clients for `sizes.mixed_seconds`: answers, and what has grown."""
-    count, seconds = sizes.mixed_clients, sizes.mixed_seconds
+def mixed(measured: Rig, sizes: Sizes) -> list[Figure]:
+    """`sizes.mixed_clients` clients for `sizes.mixed_seconds`: answers, and what has grown.
+
+    On a daemon with metrics, which answers for stats, too.
+    """
+    profile = measured.profile and measured.profile.with_suffix(".metered.prof")
+    with rig(profile, ("--metrics-addr", "127.0.0.1:0")) as own:
+        return _mixed(own, sizes.mixed_clients, sizes.mixed_seconds)
+
+
+def _mixed(rig: Rig, count: int, seconds: float) -> list[Figure]:
     warm = Mixed(rig, seconds * WARM_SHARE)
     _together(warm, count)
     before = memory(rig.daemon.pid)["Private"], descriptors(rig.daemon.pid)
