@@ -4,7 +4,6 @@ from __future__ import annotations
 
 # The C functions below `signal`, whose wrappers make enums of every value: resetting takes
 # 25 microseconds instead of 150, in each start of a container.
-import _signal  # type: ignore[import-not-found]
 import ctypes
 import errno
 import functools
@@ -32,9 +31,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _SIG_SETMASK = 2
 _SIGSET_SIZE = 8
-_LIBC_SIGNALS = (32, 33)  # libc's sigaction refuses them: thread cancellation, setuid in threads
-_UNCHANGEABLE = (9, 19)  # SIGKILL, SIGSTOP
-_ORDINARY_SIGNALS = [n for n in range(1, 65) if n not in _LIBC_SIGNALS + _UNCHANGEABLE]
+_CHANGEABLE_SIGNALS = [n for n in range(1, 65) if n not in (9, 19)]  # SIGKILL, SIGSTOP
 _NO_ID = 0xFFFFFFFF
 
 _setfsuid = prototype("setfsuid", c_uint)
@@ -116,12 +113,11 @@ def reset_signals() -> None:
     """Every signal's disposition to default and the mask to empty, for an execve.
 
     Also those that the interpreter ignores (SIGPIPE, SIGXFSZ), which execve would pass on,
-    and the two that libc keeps to itself. Main thread only, as everything about signals.
+    and the two that libc keeps to itself. The interpreter does not hear of it: a child by
+    `vfork` has that in common with its parent.
     """
-    for signal in _ORDINARY_SIGNALS:
-        _signal.signal(signal, _signal.SIG_DFL)
     default = bytes(32)  # struct kernel_sigaction: SIG_DFL, no flags, no restorer, no mask
-    for signal in _LIBC_SIGNALS:
+    for signal in _CHANGEABLE_SIGNALS:
         result = _rt_sigaction(SYS["rt_sigaction"], signal, default, None, _SIGSET_SIZE)
         check(result, "rt_sigaction", str(signal))
     empty = bytes(_SIGSET_SIZE)

@@ -22,7 +22,7 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from supervisor.kernel import _call, capabilities, namespaces, process
+from supervisor.kernel import _call, capabilities, namespaces, process, vfork
 from supervisor.shim import exec_stage, shim
 from supervisor.shim.loop import IN
 from supervisor.spec.capabilities import DEFAULT
@@ -150,6 +150,7 @@ class Scenery:
         # Asked of the kernel once, for all forks.
         capabilities.last_capability()
         process.command_line_place()
+        vfork.possible()
         try:
             self._set_up()
         except BaseException:
@@ -181,6 +182,7 @@ class Scenery:
             for name, value in list(vars(module).items()):
                 if isinstance(value, FUNCTION):
                     self.replace(module, name, opening.get(name) or like(value))
+        self.replace(vfork, "vfork", self.vfork)
         self.replace(socket, "socketpair", self.socketpair)
         self.replace(ctypes, "memmove", nothing)  # of the command line
         self.replace(_signal, "signal", nothing)
@@ -254,11 +256,19 @@ class Scenery:
         """In the place of clone3(2): init's last words come from here."""
         if self.in_child:
             return 0
-        arguments = namespaces._CloneArgs.from_address(address)
+        arguments = namespaces.CloneArgs.from_address(address)
         ctypes.c_int.from_address(arguments.pidfd).value = self.folder()
         self.speak({"ready": True})
         os.write(self.pipes[1], b"played\n")
         return INIT
+
+    def vfork(self, run: Callable[[], None], *_: object, **__: object) -> tuple[int, int]:
+        """In the place of vfork, which for a child does not come back."""
+        if self.in_child:
+            run()
+        self.speak({"ready": True})
+        os.write(self.pipes[1], b"played\n")
+        return INIT, self.folder()
 
     def fork(self) -> int:
         """In the place of os.fork: an exec session's stage, and its process."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
-from supervisor.kernel import cgroups, namespaces, paths, process
+from supervisor.kernel import cgroups, namespaces, paths, process, vfork
 from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.execs import Execs
@@ -42,6 +42,8 @@ def prepare() -> "Shim":
     os.setsid()
     process.set_process_name("orlop-shim")
     process.set_child_subreaper(True)
+    # Nobody in a container may trace a child that still has our memory, nor us.
+    process.set_dumpable(False)
     redirect_std_streams()
     os.umask(0o077)
     return Shim()
@@ -178,15 +180,18 @@ class Shim:
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
             group = os.open(spec.cgroup.unified, paths.DIRECTORY)
-            flags |= namespaces.CLONE_INTO_CGROUP
+        child = Init(spec, sync, prepared, tasks, far, dict(joined), self.start_at_once)
+
+        def run_init() -> None:
+            os.close(near.fileno())  # a copy that would hide the shim's end from init
+            init.main(child)
+
+        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
+        share = self.start_at_once and not spec.uid_mappings and not spec.init
         try:
             with given.children_in(joined.get("pid")):
                 failpoints.hit("shim.clone")
-                pid, pidfd = namespaces.clone3(flags, cgroup_fd=group)
-                if pid == 0:
-                    near.close()  # a copy that would hide the shim's end from init
-                    at_once = self.start_at_once
-                    init.main(Init(spec, sync, prepared, tasks, far, joined, at_once))
+                pid, pidfd = vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         finally:
             sync.close()
             for fd in (*tasks, *far, group, self.mapped):
@@ -225,7 +230,8 @@ class Shim:
             os.close(fd)
 
     def _init_speaks(self, _events: int) -> None:
-        self._hear_init()
+        while self._hear_init():
+            pass
 
     def _hear_init(self) -> bool:
         """Take one message of init's, if there is one; False where there is none."""

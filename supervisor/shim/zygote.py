@@ -16,7 +16,7 @@ import struct
 
 from supervisor import failpoints
 from supervisor.errors import ProtocolError
-from supervisor.kernel import memory, process
+from supervisor.kernel import memory, process, vfork
 from supervisor.shim import heap, rehearsal, shim
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
@@ -48,6 +48,7 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
     try:
         rehearsal.rehearse()
         rehearse_receiving()
+        rehearse_cloning()
     except Exception:  # noqa: S110 - without it shims are slower and larger, and nothing else
         pass
     if failpoints.VARIABLE in os.environ:
@@ -140,6 +141,12 @@ def rehearse_receiving() -> None:
             packet, fds = receive(theirs)
             shim_protocol.decode(packet)
             os.close(fds.pop())
+
+
+def rehearse_cloning() -> None:
+    """Have children as a shim has them."""
+    for _ in range(rehearsal.ROUNDS):
+        os.close(vfork.spawn(lambda: os._exit(0), share=True)[1])
 
 
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
