@@ -262,10 +262,13 @@ class Scenery:
         os.write(self.pipes[1], b"played\n")
         return INIT
 
-    def vfork(self, run: Callable[[], None], *_: object, **__: object) -> tuple[int, int]:
+    def vfork(self, run: Callable[[], None], flags: int = 0, **_: object) -> tuple[int, int]:
         """In the place of vfork, which for a child does not come back."""
         if self.in_child:
             run()
+        if not flags:
+            self.speak({"ready": True}, {"pid": SESSION})
+            return STAGE, self.folder()
         self.speak({"ready": True})
         os.write(self.pipes[1], b"played\n")
         return INIT, self.folder()
@@ -383,7 +386,7 @@ def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Generato
     os.write(fd, json.dumps(to_json(PROCESS)).encode())
     socket.send_fds(ours, [message("exec", exec=name)], [fd])
     sessions = player.execs.sessions
-    while name not in sessions or not sessions[name].sent_go:
+    while name not in sessions or not (sessions[name].ready and sessions[name].pid):
         yield
     scenery.kept.pop().close()
     scenery.ended += [(STAGE, 0), (SESSION, 0)]
@@ -450,7 +453,6 @@ def play_session(scenery: Scenery) -> None:
 def stage(scenery: Scenery) -> exec_stage.ExecStage:
     """What an exec session's stage works on."""
     near, far = scenery.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    near.send(b"go")
     scenery.kept.append(near)
     output = scenery.pipe(os.O_CLOEXEC)
     return exec_stage.ExecStage(
