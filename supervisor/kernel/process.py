@@ -117,12 +117,27 @@ def reset_signals() -> None:
     `vfork` has that in common with its parent.
     """
     default = bytes(32)  # struct kernel_sigaction: SIG_DFL, no flags, no restorer, no mask
+    number = SYS["rt_sigaction"]
     for signal in _CHANGEABLE_SIGNALS:
-        result = _rt_sigaction(SYS["rt_sigaction"], signal, default, None, _SIGSET_SIZE)
-        check(result, "rt_sigaction", str(signal))
+        if _rt_sigaction(number, signal, default, None, _SIGSET_SIZE) < 0:
+            check(-1, "rt_sigaction", str(signal))
     empty = bytes(_SIGSET_SIZE)
     result = _rt_sigprocmask(SYS["rt_sigprocmask"], _SIG_SETMASK, empty, None, _SIGSET_SIZE)
     check(result, "rt_sigprocmask")
+
+
+def descriptors() -> set[int]:
+    """This process's open ones."""
+    return {int(name) for name in os.listdir("/proc/self/fd") if _is_open(int(name))}
+
+
+def _is_open(fd: int) -> bool:
+    """Not so the one that the list was read by."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
 
 
 def start_time(pid: int) -> int:

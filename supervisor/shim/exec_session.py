@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
 from supervisor.shim import exec_stage
+from supervisor.shim.init_state import let_go
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
@@ -92,6 +93,7 @@ class ExecSession:
                 lambda: exec_stage.main(stage), share=stage.shares_memory
             )
             os.close(pidfd)
+            let_go(stage)
         return near
 
     def state(self) -> Message:

@@ -306,7 +306,7 @@ def like(function: Any) -> Any:
 
 def rehearse() -> None:
     """Play each role ROUNDS times; leaves no descriptor and no object behind."""
-    before = descriptors()
+    before = process.descriptors()
     scenery = Scenery()
     with scenery:
         for number in range(ROUNDS):
@@ -314,22 +314,8 @@ def rehearse() -> None:
                 perform(scenery, play, specification(number % 2 > 0))
         scenery.pairs.clear()
         gc.collect()
-    for fd in descriptors() - before:
+    for fd in process.descriptors() - before:
         os.close(fd)
-
-
-def descriptors() -> set[int]:
-    """This process's, without the one that looks."""
-    return {int(name) for name in os.listdir("/proc/self/fd") if is_open(int(name))}
-
-
-def is_open(fd: int) -> bool:
-    """Whether there is such a descriptor."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def perform(scenery: Scenery, play: Callable[[Scenery], None], spec: Spec) -> None:

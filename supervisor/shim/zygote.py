@@ -8,6 +8,7 @@ zygote forks the next. It keeps no record of shims: they outlive it.
 """
 
 import gc
+import itertools
 import os
 import select
 import signal
@@ -150,16 +151,22 @@ def rehearse_cloning() -> None:
 
 
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
-    """Run the container that the request names."""
-    try:
-        request = shim_protocol.decode(packet)
-        if request.get("op") != "spawn" or len(fds) != 1:
-            raise ProtocolError("the zygote takes only spawn, with one socket")
-        bundle, hold = str(request["bundle"]), bool(request.get("hold"))
-    except (ProtocolError, KeyError) as error:
-        report_failure(fds, error)
-        return
-    shim.main(spare, bundle, fds.pop(), hold=hold)
+    """Run the container that the request names, and those that the next ones do."""
+    for before in itertools.count(1):
+        if not packet:
+            return  # the supervisor is gone, or needs no more shims
+        try:
+            request = shim_protocol.decode(packet)
+            if request.get("op") != "spawn" or len(fds) != 1:
+                raise ProtocolError("the zygote takes only spawn, with one socket")
+            bundle, hold = str(request["bundle"]), bool(request.get("hold"))
+        except (ProtocolError, KeyError) as error:
+            report_failure(fds, error)
+            return
+        connection = shim.main(spare, bundle, fds.pop(), hold=hold)
+        spare = shim.Shim(before)
+        packet, fds = receive(connection)
+        connection.close()
 
 
 def refuse_one(control: socket.socket, error: OSError) -> None:
