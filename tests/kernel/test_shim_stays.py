@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.errors import InitError
 from supervisor.shim.shim import MOST_CONTAINERS
 from tests.kernel.test_init import wait_gone
 from tests.support.shim_rig import Container, ShimRig, descriptors, running_rig
@@ -128,7 +129,7 @@ def test_one_whose_client_still_reads_goes(rig: ShimRig) -> None:
 
 def test_a_failed_start_is_no_reason_to_go(rig: ShimRig) -> None:
     with rig.container("/nowhere", hold=True) as container:
-        with pytest.raises(Exception, match="no such file"):
+        with pytest.raises(InitError, match="no such file"):
             container.start()
         container.exited()
         connection = container.stay()
@@ -138,3 +139,15 @@ def test_a_failed_start_is_no_reason_to_go(rig: ShimRig) -> None:
         again, last = stayed(rig, "true", by=connection)
         last.close()
         assert again == pid
+
+
+def test_no_memory_to_be_set_up_in_is_no_end_of_the_shim(rig: ShimRig) -> None:
+    """Init shares the shim's memory then: the OOM killer must not take both."""
+    with rig.container("true", hold=True) as container:
+        v1 = container.group.paths.v1
+        folder = Path(v1["memory"] if v1 else container.group.paths.unified)
+        (folder / ("memory.limit_in_bytes" if v1 else "memory.max")).write_text("4096")
+        with pytest.raises(InitError):
+            container.start()
+        assert container.exited().error is not None
+        assert container.shim.call("state")["phase"] == "exited"

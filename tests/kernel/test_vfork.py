@@ -16,6 +16,8 @@ from supervisor.kernel import namespaces, process, vfork
 from tests.kernel.forked import error_of, exit_code, in_child, is_cloexec
 from tests.kernel.test_namespaces import unified_root
 
+pytestmark = pytest.mark.kernel
+
 TRUE = "/bin/true"
 
 
