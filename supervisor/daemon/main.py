@@ -19,15 +19,8 @@ import supervisor
 from supervisor import failpoints
 from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
-from supervisor.daemon.config import (
-    DEFAULT_FILE,
-    LEVELS,
-    ON_EXIT,
-    Config,
-    merge,
-    read_file,
-    truth,
-)
+from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merge, read_file
+from supervisor.daemon.flags import add_switch
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
@@ -98,13 +91,10 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="a container label (com.docker.compose.service) that metrics have; may be given often",
     )
-    p.add_argument(
+    add_switch(
+        p,
         "--ksm",
-        nargs="?",
-        const=True,
-        type=truth,
-        metavar="true|false",
-        help="whether the kernel may merge what is the same in the memory of shims (default: it "
+        "whether the kernel may merge what is the same in the memory of shims (default: it "
         "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
     )
     add_network_options(p, default)
