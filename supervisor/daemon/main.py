@@ -34,6 +34,7 @@ from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
 from supervisor.failpoints.registry import switch_on
 from supervisor.kernel import process
 from supervisor.kernel.cgroups import detect
+from supervisor.store.files import write_atomic
 from supervisor.store.images import ImageStore
 from supervisor.store.layout import DataRoot
 
@@ -256,5 +257,5 @@ def _engine_id(root: DataRoot) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         new = os.urandom(16).hex()
-        path.write_text(new)
+        write_atomic(path, new.encode())
         return new
