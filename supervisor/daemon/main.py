@@ -64,34 +64,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"folder of the containers' cgroups (default: {default.cgroup_parent})",
     )
-    p.add_argument(
-        "--insecure-registry",
-        metavar="HOST[:PORT]",
-        action="append",
-        help="a registry, or a network of them, that may do without TLS; may be given often",
-    )
-    p.add_argument(
-        "--registry-mirror",
-        metavar="URL",
-        action="append",
-        help="ask this for images of docker.io first; may be given often",
-    )
-    p.add_argument(
-        "--metrics-addr",
-        metavar="HOST:PORT|off",
-        help=f"where Prometheus is answered (default: {DEFAULT_ADDRESS})",
-    )
-    p.add_argument(
-        "--metrics-web-config",
-        metavar="FILE",
-        help="TLS and users of that address, in the format of Prometheus' exporter-toolkit",
-    )
-    p.add_argument(
-        "--metrics-label",
-        metavar="NAME",
-        action="append",
-        help="a container label (com.docker.compose.service) that metrics have; may be given often",
-    )
+    _add_registry_options(p)
+    _add_metrics_options(p)
     add_switch(
         p,
         "--ksm",
@@ -108,6 +82,40 @@ def parser() -> argparse.ArgumentParser:
     add_userns_options(p)
     p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
     return p
+
+
+def _add_registry_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--insecure-registry",
+        metavar="HOST[:PORT]",
+        action="append",
+        help="a registry, or a network of them, that may do without TLS; may be given often",
+    )
+    p.add_argument(
+        "--registry-mirror",
+        metavar="URL",
+        action="append",
+        help="ask this for images of docker.io first; may be given often",
+    )
+
+
+def _add_metrics_options(p: argparse.ArgumentParser) -> None:
+    p.add_argument(
+        "--metrics-addr",
+        metavar="HOST:PORT|off",
+        help=f"where Prometheus is answered (default: {DEFAULT_ADDRESS})",
+    )
+    p.add_argument(
+        "--metrics-web-config",
+        metavar="FILE",
+        help="TLS and users of that address, in the format of Prometheus' exporter-toolkit",
+    )
+    p.add_argument(
+        "--metrics-label",
+        metavar="NAME",
+        action="append",
+        help="a container label (com.docker.compose.service) that metrics have; may be given often",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
