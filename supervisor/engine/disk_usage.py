@@ -71,10 +71,12 @@ def _by_container(layers: Mapping[str, str], sizes: Mapping[str, int]) -> dict[s
 def _told(engine: Engine, layers: Mapping[str, str]) -> Callable[[str, int], None]:
     """Metrics have the sizes of writable layers, too."""
     owners = {folder: id for id, folder in layers.items()}
+    # Not the layer's own folder: it may be gone by now, and is on the same file system.
+    place = os.fspath(engine.host.root.containers)
 
     def tell(folder: str, size: int) -> None:
         if folder in owners:
-            engine.metering.written(owners[folder], folder, size)
+            engine.metering.written(owners[folder], place, size)
 
     return tell
 
