@@ -7,9 +7,8 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor.snapshot.lowers import OPEN, lstat
+from supervisor.snapshot.entering import FOLDER, MAX_DEPTH, lstat
 from supervisor.snapshot.operations import Tell
-from supervisor.snapshot.walk import MAX_DEPTH
 
 _BLOCK = 512  # of st_blocks, on every filesystem (stat(2))
 
@@ -39,7 +38,7 @@ def _usage_or_error(folder: str) -> dict[str, Any]:
 
 
 def _usage(folder: str) -> dict[str, Any]:
-    root_fd = os.open(folder, OPEN)
+    root_fd = os.open(folder, FOLDER)
     count = _Count()
     count.add(os.fstat(root_fd))
     open_folders = [(root_fd, iter(os.listdir(root_fd)))]
@@ -56,7 +55,7 @@ def _usage(folder: str) -> dict[str, Any]:
         count.add(status)
         if stat.S_ISDIR(status.st_mode) and len(open_folders) < MAX_DEPTH:
             try:
-                inner = os.open(name, OPEN, dir_fd=fd)
+                inner = os.open(name, FOLDER, dir_fd=fd)
             except OSError:  # gone, or something else by now
                 continue
             open_folders.append((inner, iter(os.listdir(inner))))
