@@ -67,9 +67,9 @@ async def network_disconnect(exchange: Exchange) -> Answer:
 async def network_prune(exchange: Exchange) -> Answer:
     """POST /networks/prune?filters"""
     filters = decode_filters(exchange.query.get("filters", ""))
-    until_ns = check_prune_filters(filters, time.time_ns())
+    before_ns = check_prune_filters(filters, time.time_ns())
 
     def wanted(network: NetworkView) -> bool:
-        return prune_matches(network, filters, until_ns)
+        return prune_matches(network, filters, before_ns)
 
     return json_answer(pruned_json(await exchange.engine.networks.prune(wanted)))

@@ -10,8 +10,12 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from supervisor.spec.units import human_duration
+
+if TYPE_CHECKING:
+    from supervisor.cli.flags import Parser
 
 Row = Mapping[str, str]
 
@@ -82,6 +86,19 @@ def layout(lines: Sequence[Sequence[str]], least: int = 10) -> str:
         "".join(cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False))
         + f"{line[-1]}\n"
         for line in lines
+    )
+
+
+def list_format(
+    parser: Parser, headings: Iterable[str], example: str, *, labels: bool = False
+) -> None:
+    """`--format` of a list: the shapes that `show` knows."""
+    more = ", and '{{.Label \"NAME\"}}'" if labels else ""
+    parser.flag(
+        "--format",
+        default="table",
+        help=f"'table' (default), 'json', a template ('{example}') or 'table TEMPLATE' with the"
+        f" fields {', '.join(headings)}{more}",
     )
 
 

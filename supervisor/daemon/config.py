@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -165,11 +164,3 @@ def _check(config: Config) -> None:
         raise InvalidArgument(f"cgroup_parent {parent!r}: give a relative name such as orlop")
     if config.log_max_size < 1 or config.log_max_files < 1:
         raise InvalidArgument("log max_size and max_files must be at least 1")
-
-
-def truth(text: str) -> bool:
-    """A flag's value, as dockerd takes --icc=false."""
-    words = {"true": True, "1": True, "false": False, "0": False}
-    if text.lower() not in words:
-        raise argparse.ArgumentTypeError(f"{text!r:.40}: give true or false")
-    return words[text.lower()]

@@ -19,15 +19,8 @@ import supervisor
 from supervisor import failpoints
 from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
-from supervisor.daemon.config import (
-    DEFAULT_FILE,
-    LEVELS,
-    ON_EXIT,
-    Config,
-    merge,
-    read_file,
-    truth,
-)
+from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merge, read_file
+from supervisor.daemon.flags import add_switch
 from supervisor.daemon.listen import Listener, group_id, listen
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
@@ -41,6 +34,7 @@ from supervisor.errors import Conflict, KernelError, OrlopError, Unavailable
 from supervisor.failpoints.registry import switch_on
 from supervisor.kernel import process
 from supervisor.kernel.cgroups import detect
+from supervisor.store.files import write_atomic
 from supervisor.store.images import ImageStore
 from supervisor.store.layout import DataRoot
 
@@ -70,6 +64,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help=f"folder of the containers' cgroups (default: {default.cgroup_parent})",
     )
+    _add_registry_options(p)
+    _add_metrics_options(p)
+    add_switch(
+        p,
+        "--ksm",
+        "whether the kernel may merge what is the same in the memory of shims (default: it "
+        "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
+    )
+    add_network_options(p, default)
+    p.add_argument(
+        "--on-exit",
+        choices=ON_EXIT,
+        help="what becomes of running containers at SIGTERM or SIGINT: they go on, or are "
+        f"stopped first (default: {default.on_exit})",
+    )
+    add_userns_options(p)
+    p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
+    return p
+
+
+def _add_registry_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--insecure-registry",
         metavar="HOST[:PORT]",
@@ -82,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="ask this for images of docker.io first; may be given often",
     )
+
+
+def _add_metrics_options(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--metrics-addr",
         metavar="HOST:PORT|off",
@@ -98,25 +116,6 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         help="a container label (com.docker.compose.service) that metrics have; may be given often",
     )
-    p.add_argument(
-        "--ksm",
-        nargs="?",
-        const=True,
-        type=truth,
-        metavar="true|false",
-        help="whether the kernel may merge what is the same in the memory of shims (default: it "
-        "may; it does where the host's /sys/kernel/mm/ksm/run is 1)",
-    )
-    add_network_options(p, default)
-    p.add_argument(
-        "--on-exit",
-        choices=ON_EXIT,
-        help="what becomes of running containers at SIGTERM or SIGINT: they go on, or are "
-        f"stopped first (default: {default.on_exit})",
-    )
-    add_userns_options(p)
-    p.add_argument("--log-level", choices=LEVELS, help=f"default: {default.log_level}")
-    return p
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -266,5 +265,5 @@ def _engine_id(root: DataRoot) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         new = os.urandom(16).hex()
-        path.write_text(new)
+        write_atomic(path, new.encode())
         return new

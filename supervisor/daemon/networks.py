@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
-from supervisor.daemon.config import Config, truth
+from supervisor.daemon.config import Config
+from supervisor.daemon.flags import add_switch
 from supervisor.daemon.network_config import NO_BRIDGE, network_defaults, stack_settings
 from supervisor.engine.engine import Engine
 from supervisor.engine.network_stack import open_network_stack
@@ -47,13 +48,10 @@ def add_network_options(parser: argparse.ArgumentParser, default: Config) -> Non
         metavar="IP",
         help="the host's address for published ports that name none (default: all of them)",
     )
-    parser.add_argument(
+    add_switch(
+        parser,
         "--icc",
-        nargs="?",
-        const=True,
-        type=truth,
-        metavar="true|false",
-        help="whether containers of the default network reach each other (default: they do)",
+        "whether containers of the default network reach each other (default: they do)",
     )
     parser.add_argument(
         "--mtu",

@@ -1,18 +1,20 @@
 """`changes` of commit and import: Dockerfile instructions that change an image's config.
 
-Those that docker allows there: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, ONBUILD, STOPSIGNAL,
-USER, VOLUME, WORKDIR. Syntax: Dockerfile reference; list forms are JSON, and what is no JSON
-list is a shell's.
+Those that docker allows there: CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD,
+STOPSIGNAL, USER, VOLUME, WORKDIR. Syntax: Dockerfile reference; list forms are JSON, and what is
+no JSON list is a shell's.
 """
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from supervisor.docker.dockerfile_words import json_list, split_words, unquote
+from supervisor.docker.health import healthcheck_json
+from supervisor.docker.healthcheck_line import parse_healthcheck
 from supervisor.errors import InvalidArgument
 from supervisor.oci.config import ImageConfig
 from supervisor.spec.signals import parse_signal
@@ -60,7 +62,7 @@ def _entrypoint(config: ImageConfig, rest: str) -> ImageConfig:
 
 
 def _command(config: ImageConfig, rest: str) -> tuple[str, ...]:
-    words = _json_list(rest)
+    words = json_list(rest)
     return (*(config.shell or SHELL), rest) if words is None else words
 
 
@@ -76,7 +78,7 @@ def _label(config: ImageConfig, rest: str) -> ImageConfig:
 
 def _expose(config: ImageConfig, rest: str) -> ImageConfig:
     ports = set(config.exposed_ports)
-    for word in _words(rest):
+    for word in split_words(rest):
         match = _PORT.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if match is None or not 0 < first <= last <= 65535:
@@ -86,8 +88,12 @@ def _expose(config: ImageConfig, rest: str) -> ImageConfig:
     return replace(config, exposed_ports=tuple(sorted(ports)))
 
 
+def _healthcheck(config: ImageConfig, rest: str) -> ImageConfig:
+    return replace(config, healthcheck=healthcheck_json(parse_healthcheck(rest)))
+
+
 def _volume(config: ImageConfig, rest: str) -> ImageConfig:
-    paths = _json_list(rest) or _words(rest)
+    paths = json_list(rest) or split_words(rest)
     if not all(path.strip() for path in paths):
         raise InvalidArgument("VOLUME specified can not be an empty string")
     return replace(config, volumes=tuple(sorted({*config.volumes, *paths})))
@@ -124,6 +130,7 @@ _INSTRUCTIONS: dict[str, Callable[[ImageConfig, str], ImageConfig]] = {
     "ENTRYPOINT": _entrypoint,
     "ENV": _env,
     "EXPOSE": _expose,
+    "HEALTHCHECK": _healthcheck,
     "LABEL": _label,
     "ONBUILD": _on_build,
     "STOPSIGNAL": _stop_signal,
@@ -131,19 +138,6 @@ _INSTRUCTIONS: dict[str, Callable[[ImageConfig, str], ImageConfig]] = {
     "VOLUME": _volume,
     "WORKDIR": _workdir,
 }
-
-
-def _json_list(rest: str) -> tuple[str, ...] | None:
-    """The words of `["a", "b"]`; None for what is not that."""
-    if not rest.startswith("["):
-        return None
-    try:
-        value = json.loads(rest)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
-        return None
-    return tuple(value)
 
 
 def _one(name: str, rest: str) -> str:
@@ -155,7 +149,7 @@ def _one(name: str, rest: str) -> str:
 
 def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:
     """`A=b "C d"=e`, or the old `A rest of the line`."""
-    words = _words(rest)
+    words = split_words(rest)
     if "=" not in words[0]:
         key, _, value = rest.partition(" ")
         if not value.strip():
@@ -164,53 +158,15 @@ def _pairs(name: str, rest: str) -> Iterator[tuple[str, str]]:
         return
     for word in words:
         key, equals, value = word.partition("=")
-        key = _unquote(key)
+        key = unquote(key)
         if not equals:
             raise InvalidArgument(
                 f"Syntax error - can't find = in {word!r:.80}. Must be of the form: name=value"
             )
         if not _KEY.fullmatch(key) and name == "ENV":
             raise InvalidArgument(f"{name} names can not be blank or have spaces: {word!r:.80}")
-        yield key, _unquote(value)
+        yield key, unquote(value)
 
 
 def _unquoted(rest: str) -> list[str]:
-    return [_unquote(word) for word in _words(rest)]
-
-
-def _words(rest: str) -> list[str]:
-    """Split at spaces outside of quotes; quotes and backslashes stay."""
-    words: list[str] = [""]
-    quote, escaped = "", False
-    for character in rest:
-        if not (quote or escaped) and character.isspace():
-            words.append("")
-            continue
-        words[-1] += character
-        if escaped:
-            escaped = False
-        elif character == "\\" and quote != "'":
-            escaped = True
-        elif not quote and character in "\"'":
-            quote = character
-        elif character == quote:
-            quote = ""
-    if quote:
-        raise InvalidArgument(f"unexpected end of statement while looking for matching {quote}")
-    return [word for word in words if word]
-
-
-def _unquote(word: str) -> str:
-    text, quote, escaped = "", "", False
-    for character in word:
-        if escaped:
-            # Inside double quotes a backslash before anything else is itself.
-            text += character if not quote or character in '"\\$' else f"\\{character}"
-            escaped = False
-        elif character == "\\" and quote != "'":
-            escaped = True
-        elif (not quote and character in "\"'") or character == quote:
-            quote = "" if quote else character
-        else:
-            text += character
-    return text + ("\\" if escaped else "")
+    return [unquote(word) for word in split_words(rest)]

@@ -90,13 +90,14 @@ def list_filter(filters: Filters, created_of: Callable[[str], str], now_ns: int)
     check_known(filters, _LIST)
     before = [created_ns(created_of(ref)) for ref in filters.get("before", ())]
     since = [created_ns(created_of(ref)) for ref in filters.get("since", ())]
-    until = until_ns(filters, now_ns)
+    if (until := until_ns(filters, now_ns)) is not None:
+        before.append(until)
     return ImageFilter(
         dangling=flag(filters, "dangling"),
         labels=filters.get("label", ()),
         without_labels=filters.get("label!", ()),
         references=filters.get("reference", ()),
-        before_ns=min([*before, *(() if until is None else (until,))], default=None),
+        before_ns=min(before, default=None),
         since_ns=max(since, default=None),
     )
 

@@ -107,9 +107,9 @@ def check_prune_filters(filters: Filters, now_ns: int) -> int | None:
     return until_ns(filters, now_ns)
 
 
-def prune_matches(network: NetworkView, filters: Filters, until_ns: int | None) -> bool:
-    """True if a network that no container is in is to go."""
-    return (until_ns is None or network.created_ns < until_ns) and fits_labels(
+def prune_matches(network: NetworkView, filters: Filters, before_ns: int | None) -> bool:
+    """True if a network that no container is in is to go; `before_ns` as check_prune_filters."""
+    return (before_ns is None or network.created_ns < before_ns) and fits_labels(
         network.labels, filters.get("label", ()), filters.get("label!", ())
     )
 

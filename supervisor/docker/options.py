@@ -46,14 +46,9 @@ def container_options(
     InvalidArgument names the first field that cannot be: unsupported, malformed, or in
     conflict with another.
     """
-    refuse_unsupported(body)
-    _check_texts(body)
-    _check_numbers(body.host_config)
-    check_on_unhealthy(body)
+    _check(body)
     host = body.host_config
     policy = policy_of(host)
-    if host.auto_remove and policy.name != "no":
-        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     log_size, log_files = _log(host.log_config)
     no_new_privileges, security = _security(host.security_opt)
     devices, rules = _devices(host, look_up)
@@ -128,6 +123,15 @@ def policy_of(host: HostConfig) -> RestartPolicy:
     """The restart policy; InvalidArgument in docker's words."""
     asked = host.restart_policy
     return restart_policy(asked.name, asked.maximum_retry_count)
+
+
+def _check(body: CreateBody) -> None:
+    refuse_unsupported(body)
+    _check_texts(body)
+    _check_numbers(body.host_config)
+    check_on_unhealthy(body)
+    if body.host_config.auto_remove and policy_of(body.host_config).name != "no":
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
 
 
 def _check_texts(body: CreateBody) -> None:

@@ -206,7 +206,7 @@ class AgentMetering:
 
     @harmless
     def written(self, container_id: str, folder: str, size: int) -> None:
-        """Its writable layer, `folder`, was measured: bytes."""
+        """Its writable layer, somewhere below `folder`, was measured: bytes."""
         if self._metrics is not None:
             self._metrics.storage(container_id, folder, size)
 

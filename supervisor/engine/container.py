@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
@@ -28,9 +28,6 @@ from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
 from supervisor.store.database import Ticket
-
-if TYPE_CHECKING:
-    from supervisor.engine.disk_usage import Measuring
 
 log = logging.getLogger("orlop.container")
 
@@ -57,7 +54,6 @@ class Container:
         self.given_up = 0  # the latest run that is ended because it is unhealthy
         # What it was made from and the view itself: see `view.container_view`.
         self.view: tuple[tuple[object, ...], ContainerView] | None = None
-        self.measuring: Measuring | None = None  # somebody is looking at its writable layer
         self.tree = TreeUse(lambda: self.record.name)
         self.exits = 0
         self.stops = 0  # those of the exits after which the policy started no other run

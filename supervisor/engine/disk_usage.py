@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, TypeVar
-
-import trio
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from supervisor.docker.disk_usage import ContainerUsage, DiskUsage, ImageUsage, VolumeUsage
 from supervisor.engine import view
-from supervisor.errors import OrlopError
 from supervisor.store.volumes import Volume
-from supervisor.store.work import work
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
     from supervisor.engine.engine import Engine
-
-log = logging.getLogger("orlop.images")
-
-_AT_ONCE = 4
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class Measuring:
-    """A look at a writable layer that is under way; `size` is None if it was broken off."""
-
-    def __init__(self) -> None:
-        self.over = trio.Event()
-        self.size: int | None = None
 
 
 async def disk_usage(
@@ -51,30 +31,58 @@ async def disk_usage(
         )
         for image in engine.images.list()
     ]
-
-    async def of_container(container: Container) -> ContainerUsage:
-        return await _of_container(engine, container)
-
-    async def of_volume(volume: Volume) -> VolumeUsage:
-        size = await engine.volumes.size(volume)
-        return VolumeUsage(volume=volume, size=size, users=len(engine.volumes.users(volume.name)))
-
+    containers = [c for c in engine.containers.values() if only is None or c.id in only]
+    volumes = engine.volumes.list()
+    layers = _layers(engine, containers) if "container" in objects else {}
+    mountpoints = [volume.mountpoint for volume in volumes] if "volume" in objects else []
+    sizes = await engine.host.sizes.of([*layers.values(), *mountpoints], _told(engine, layers))
+    written_by = _by_container(layers, sizes)
     return DiskUsage(
         layers_size=service.layers_size() if "image" in objects else 0,
         images=images if "image" in objects else None,
-        containers=await each(
-            of_container, [c for c in engine.containers.values() if only is None or c.id in only]
-        )
+        containers=[_of_container(engine, c, written_by.get(c.id, 0)) for c in containers]
         if "container" in objects
         else None,
-        volumes=await each(of_volume, engine.volumes.list()) if "volume" in objects else None,
+        volumes=[_of_volume(engine, v, sizes.get(v.mountpoint, 0)) for v in volumes]
+        if "volume" in objects
+        else None,
     )
 
 
-async def _of_container(engine: Engine, container: Container) -> ContainerUsage:
-    record = container.record
-    image = engine.images.find(record.image_id)
-    size = await written(engine, container)
+async def written(engine: Engine, containers: Iterable[Container]) -> dict[str, int]:
+    """Bytes in writable layers by the containers' ids; without those where that cannot be said."""
+    layers = _layers(engine, containers)
+    return _by_container(layers, await engine.host.sizes.of(layers.values(), _told(engine, layers)))
+
+
+def _layers(engine: Engine, containers: Iterable[Container]) -> dict[str, str]:
+    """The folders of writable layers, by the containers' ids."""
+    return {
+        container.id: os.fspath(engine.host.bundle(container) / "upper")
+        for container in containers
+        if not container.record.rootfs_writable
+    }
+
+
+def _by_container(layers: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, int]:
+    return {id: sizes[folder] for id, folder in layers.items() if folder in sizes}
+
+
+def _told(engine: Engine, layers: Mapping[str, str]) -> Callable[[str, int], None]:
+    """Metrics have the sizes of writable layers, too."""
+    owners = {folder: id for id, folder in layers.items()}
+    # Not the layer's own folder: it may be gone by now, and is on the same file system.
+    place = os.fspath(engine.host.root.containers)
+
+    def tell(folder: str, size: int) -> None:
+        if folder in owners:
+            engine.metering.written(owners[folder], place, size)
+
+    return tell
+
+
+def _of_container(engine: Engine, container: Container, size: int) -> ContainerUsage:
+    image = engine.images.find(container.record.image_id)
     return ContainerUsage(
         view=view.container_view(engine, container),
         written=size,
@@ -82,48 +90,5 @@ async def _of_container(engine: Engine, container: Container) -> ContainerUsage:
     )
 
 
-async def written(engine: Engine, container: Container) -> int:
-    """Bytes in the container's writable layer; 0 where that cannot be said.
-
-    It takes a worker and reads the whole layer: who asks meanwhile gets the same answer.
-    """
-    if container.record.rootfs_writable:
-        return 0
-    while container.measuring is not None:
-        before = container.measuring
-        await before.over.wait()
-        if before.size is not None:
-            return before.size
-    mine = container.measuring = Measuring()
-    try:
-        mine.size = await _measure(engine, container)
-        return mine.size
-    finally:
-        container.measuring = None
-        mine.over.set()
-
-
-async def _measure(engine: Engine, container: Container) -> int:
-    upper = os.fspath(engine.host.bundle(container) / "upper")
-    try:
-        size = int((await work("usage", {"folder": upper}))["size"])
-    except OrlopError as error:  # it is being removed
-        log.info("container %s: its size: %s", container.record.name, error)
-        return 0
-    engine.metering.written(container.id, upper, size)
-    return size
-
-
-async def each(measure: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R]:
-    """`measure` of all items, a few at a time, in their order."""
-    found: dict[int, R] = {}
-    limit = trio.CapacityLimiter(_AT_ONCE)
-
-    async def one(number: int, item: T) -> None:
-        async with limit:
-            found[number] = await measure(item)
-
-    async with trio.open_nursery() as nursery:
-        for number, item in enumerate(items):
-            nursery.start_soon(one, number, item)
-    return [found[number] for number in sorted(found)]
+def _of_volume(engine: Engine, volume: Volume, size: int) -> VolumeUsage:
+    return VolumeUsage(volume=volume, size=size, users=len(engine.volumes.users(volume.name)))

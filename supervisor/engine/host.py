@@ -30,6 +30,7 @@ from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
 from supervisor.store.files import discard, empty_trash
+from supervisor.store.folder_sizes import FolderSizes
 from supervisor.store.layout import DataRoot
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Host:
         self.folders = FolderWatch()
         self.bus = EventBus()
         self.metering = Metering(self)
+        self.sizes = FolderSizes()
         self.facts = HostFacts(
             cgroup=layout.kind,
             v1_controllers=frozenset(layout.v1),

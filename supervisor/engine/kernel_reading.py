@@ -19,7 +19,7 @@ from supervisor.kernel import capabilities
 from supervisor.kernel.cgroups import Group
 from supervisor.kernel.mounts import MountInfo, mountinfo
 from supervisor.kernel.namespaces import CLONE_NEWUTS, PROC_NAMES, setns
-from supervisor.kernel.paths import open_in_root
+from supervisor.kernel.paths import DIRECTORY, open_in_root
 
 NAMESPACES = {**PROC_NAMES, "time": "time"}
 MAX_PROCESSES = 1000
@@ -140,7 +140,7 @@ def _present(pid: int, paths: Collection[str], mounts: Sequence[Row]) -> frozens
     own, and let us wait for ever.
     """
     points = {row.point: row.fstype for row in mounts}
-    root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    root = os.open(f"/proc/{pid}/root", DIRECTORY)
     try:
         return frozenset(
             path

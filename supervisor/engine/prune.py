@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import trio
 
 from supervisor.docker.views import ContainerView
 from supervisor.engine import disk_usage, view
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from supervisor.engine.engine import Engine
 
 log = logging.getLogger("orlop.engine")
+
+_AT_ONCE = 4
 
 
 class Pruning:
@@ -37,23 +41,37 @@ class Pruning:
             chosen = [
                 c for c in engine.containers.values() if wanted(view.container_view(engine, c))
             ]
-            sizes = await disk_usage.each(self._remove, chosen)
-        gone = [(c.id, size) for c, size in zip(chosen, sizes, strict=True) if size is not None]
-        reclaimed = sum(size for _, size in gone)
+            written = await disk_usage.written(engine, chosen)
+            gone = await self._remove_all(chosen)
+        reclaimed = sum(written.get(container, 0) for container in gone)
         engine.host.bus.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
-        return [container for container, _ in gone], reclaimed
+        return gone, reclaimed
 
-    async def _remove(self, container: Container) -> int | None:
-        """The bytes it had written; None where it stays."""
-        written = await disk_usage.written(self._engine, container)
+    async def _remove_all(self, chosen: Sequence[Container]) -> list[str]:
+        """A few at a time; the ids of those that are gone, in their order."""
+        gone: set[str] = set()
+        limit = trio.CapacityLimiter(_AT_ONCE)
+
+        async def one(container: Container) -> None:
+            async with limit:
+                if await self._remove(container):
+                    gone.add(container.id)
+
+        async with trio.open_nursery() as nursery:
+            for container in chosen:
+                nursery.start_soon(one, container)
+        return [container.id for container in chosen if container.id in gone]
+
+    async def _remove(self, container: Container) -> bool:
+        """False where it stays."""
         try:
             await self._engine.remove(container.id, force=False, volumes=False, link=False)
         except (Conflict, NotFound):  # it runs again, or is gone already
-            return None
+            return False
         except OrlopError as error:
             log.warning("prune: container %s stays: %s", container.record.name, error)
-            return None
-        return written
+            return False
+        return True
 
     @contextmanager
     def _alone(self) -> Iterator[Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
+from supervisor.kernel.paths import DIRECTORY
 from supervisor.shim.packets import receive
 from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
@@ -27,7 +28,7 @@ class ShimGone(Unavailable):
 
 async def connect(bundle: Path) -> ShimClient:
     """Connect to the shim that serves `bundle`; OSError where none does."""
-    folder = os.open(bundle, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(bundle, DIRECTORY)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         connection.setblocking(False)

@@ -18,7 +18,7 @@ import trio
 
 from supervisor.docker.volumes import ANONYMOUS_LABEL
 from supervisor.errors import KernelError
-from supervisor.kernel.paths import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
+from supervisor.kernel.paths import DIRECTORY, RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 from supervisor.spec.mount_points import VOLUME, MountPoint
 from supervisor.spec.types import Mount
 from supervisor.spec.volume_options import BIND, MEMORY, Backing, read_options, volume_mount
@@ -148,7 +148,7 @@ def _may_have(lowers: Sequence[str], path: str) -> bool:
     """
     for lower in lowers:
         try:
-            folder = os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(lower, DIRECTORY)
         except OSError:
             return True
         try:

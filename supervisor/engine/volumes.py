@@ -27,7 +27,6 @@ from supervisor.spec.volume_options import read_options
 from supervisor.store import volumes as folders
 from supervisor.store.database import Delete, Put
 from supervisor.store.volumes import KIND, Volume, disk_errors
-from supervisor.store.work import work
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -79,15 +78,6 @@ class Volumes:
         """The names of all volumes that a container has."""
         return frozenset(name for c in self.containers() for name in c.record.volumes)
 
-    async def size(self, volume: Volume) -> int:
-        """Bytes of disk in the volume's own folder; 0 where that cannot be said."""
-        try:
-            usage = await work("usage", {"folder": volume.mountpoint})
-        except OrlopError as error:
-            log.warning("volume %s: its size: %s", volume.name, error)
-            return 0
-        return int(usage["size"])
-
     # --- making and removing --------------------------------------------------------------
 
     async def create(self, body: VolumeBody) -> Volume:
@@ -137,14 +127,13 @@ class Volumes:
         """Remove what is `wanted` of the volumes that no container has; names and bytes."""
         names, reclaimed = [], 0
         used = self.used()
-        for volume in self.list():
-            if volume.name in used or not wanted(volume):
-                continue
-            size = await self.size(volume)
+        chosen = [one for one in self.list() if one.name not in used and wanted(one)]
+        sizes = await self.host.sizes.of(volume.mountpoint for volume in chosen)
+        for volume in chosen:
             with suppress(NotFound, Conflict):  # removed, or taken, a moment ago
                 await self.remove(volume.name, force=False)  # which asks once more
                 names.append(volume.name)
-                reclaimed += size
+                reclaimed += sizes.get(volume.mountpoint, 0)
         self.host.bus.publish(KIND, "prune", "", {"reclaimed": str(reclaimed)})
         return names, reclaimed
 

@@ -82,7 +82,7 @@ def make_dirs_in_root(root_fd: int, path: str, mode: int = 0o755) -> int:
     The process's umask takes its bits from `mode`.
     """
     try:
-        return open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY)
+        return open_in_root(root_fd, path, DIRECTORY)
     except KernelError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -105,7 +105,7 @@ def run_put(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> di
 def _open_destination(tree: Tree, what: Asked) -> int:
     """The folder to copy into, all links followed; NotFound, InvalidArgument."""
     try:
-        fd = paths.open_in_root(tree.root, what.path, os.O_PATH | os.O_DIRECTORY)
+        fd = paths.open_in_root(tree.root, what.path, paths.DIRECTORY)
     except KernelError as error:
         if error.errno == errno.ENOTDIR:
             raise InvalidArgument("extraction point is not a directory") from None

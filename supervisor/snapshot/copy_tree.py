@@ -13,11 +13,11 @@ import stat
 from collections import OrderedDict
 
 from supervisor.errors import InvalidArgument
+from supervisor.snapshot.entering import FOLDER
 from supervisor.snapshot.folders import set_xattr
 
 MAX_DEPTH = 1000  # two descriptors a level
 MAX_LINKED = 256  # files of which further names may come: one descriptor each
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _CHUNK = 1 << 30
@@ -103,9 +103,9 @@ class _Copy:
         if len(self._levels) >= MAX_DEPTH:
             raise InvalidArgument(f"folders are nested more than {MAX_DEPTH} deep")
         os.mkdir(name, 0o700, dir_fd=level.target)
-        source = os.open(name, _FOLDER, dir_fd=level.source)
+        source = os.open(name, FOLDER, dir_fd=level.source)
         try:
-            target = os.open(name, _FOLDER, dir_fd=level.target)
+            target = os.open(name, FOLDER, dir_fd=level.target)
         except BaseException:
             os.close(source)
             raise

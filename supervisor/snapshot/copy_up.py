@@ -26,12 +26,12 @@ from supervisor.kernel.paths import (
 )
 from supervisor.kernel.sync import syncfs
 from supervisor.snapshot.copy_tree import copy_attributes, copy_tree
+from supervisor.snapshot.entering import FOLDER
 from supervisor.snapshot.operations import Tell
 from supervisor.snapshot.view import open_root
 
 DATA, COPYING, COPIED = "_data", "_copying", "_copied"
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -81,7 +81,7 @@ def _open_source(root: int, path: str) -> int:
     try:
         if not stat.S_ISDIR(os.fstat(found).st_mode):
             raise InvalidArgument(f"cannot mount volume over existing file, file exists {path}")
-        return os.open(".", _FOLDER, dir_fd=found)
+        return os.open(".", FOLDER, dir_fd=found)
     finally:
         os.close(found)
 
@@ -89,7 +89,7 @@ def _open_source(root: int, path: str) -> int:
 def _open_target(volume: Mapping[str, Any]) -> int:
     folder, subpath = volume["folder"], volume.get("subpath", "")
     try:
-        base = os.open(folder if volume.get("plain") else f"{folder}/{DATA}", _FOLDER)
+        base = os.open(folder if volume.get("plain") else f"{folder}/{DATA}", FOLDER)
     except FileNotFoundError:
         return -1  # what is wrong with it, the start of the container says
     if not subpath:
@@ -105,7 +105,7 @@ def _open_target(volume: Mapping[str, Any]) -> int:
 def _fill_whole(source: int, folder: str, trash: str) -> None:
     undo(folder, trash)
     os.mkdir(f"{folder}/{COPYING}", 0o700)
-    staging = os.open(f"{folder}/{COPYING}", _FOLDER)
+    staging = os.open(f"{folder}/{COPYING}", FOLDER)
     try:
         copy_tree(source, staging)
         syncfs(staging)
@@ -129,11 +129,11 @@ def finish(folder: str, trash: str) -> None:
     What a container has made there meanwhile stays.
     """
     try:
-        source = os.open(f"{folder}/{COPIED}", _FOLDER)
+        source = os.open(f"{folder}/{COPIED}", FOLDER)
     except FileNotFoundError:
         return
     try:
-        target = os.open(f"{folder}/{DATA}", _FOLDER)
+        target = os.open(f"{folder}/{DATA}", FOLDER)
         try:
             for name in os.listdir(source):
                 with suppress(FileExistsError):

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 
 from supervisor.errors import InvalidArgument, Unavailable
-from supervisor.kernel.paths import open_in_root
+from supervisor.kernel.paths import DIRECTORY, open_in_root
 from supervisor.oci.layer import Action, Step, decide, kept_xattrs
 from supervisor.oci.tar import Data, Entry, Event, Type
 from supervisor.snapshot.folders import Folders, is_whiteout, set_xattr
@@ -152,7 +152,7 @@ class LayerWriter:
         """Another name for a file of this layer; of the link itself where that is one."""
         parent, _, name = step.link.rpartition("/")
         try:
-            found = open_in_root(self._root_fd, parent or ".", os.O_PATH | os.O_DIRECTORY)
+            found = open_in_root(self._root_fd, parent or ".", DIRECTORY)
         except OSError as error:
             raise _no_link(step) from error
         try:

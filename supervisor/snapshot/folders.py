@@ -19,11 +19,11 @@ from supervisor.errors import InvalidArgument, Unavailable
 from supervisor.kernel.paths import make_dirs_in_root
 from supervisor.oci.layer import kept_xattrs
 from supervisor.oci.tar import Entry
+from supervisor.snapshot.entering import FOLDER
 from supervisor.snapshot.remove import remove
 
 OPAQUE_XATTR = "trusted.overlay.opaque"
 DEFAULT_ACL = "system.posix_acl_default"
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IMPLIED_MODE = 0o755  # of a folder that no entry describes
 
 
@@ -106,7 +106,7 @@ class Folders:
         except FileExistsError:
             folder, final = self._reopen(parent_fd, name), False
         else:
-            folder = Folder(os.open(name, _OPEN, dir_fd=parent_fd), name)
+            folder = Folder(os.open(name, FOLDER, dir_fd=parent_fd), name)
         if not final:
             folder.owner, folder.mode = (entry.uid, entry.gid), entry.mode
         return folder
@@ -131,10 +131,10 @@ class Folders:
         """Go from the current folder into `name`, which is `path` from the root."""
         parent_fd = self._chain[-1].fd
         try:
-            fd = os.open(name, _OPEN, dir_fd=parent_fd)
+            fd = os.open(name, FOLDER, dir_fd=parent_fd)
         except FileNotFoundError:
             os.mkdir(name, _IMPLIED_MODE, dir_fd=parent_fd)
-            self._chain.append(Folder(os.open(name, _OPEN, dir_fd=parent_fd), name))
+            self._chain.append(Folder(os.open(name, FOLDER, dir_fd=parent_fd), name))
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
@@ -153,7 +153,7 @@ class Folders:
             raise InvalidArgument(f"invalid layer: {path!r:.200} is not a folder")
         found = make_dirs_in_root(self._root_fd, path)
         try:
-            return _entered_again(os.open(".", _OPEN, dir_fd=found), name)
+            return _entered_again(os.open(".", FOLDER, dir_fd=found), name)
         finally:
             os.close(found)
 
@@ -164,10 +164,10 @@ class Folders:
         """
         status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            return _entered_again(os.open(name, _OPEN, dir_fd=parent_fd), name)
+            return _entered_again(os.open(name, FOLDER, dir_fd=parent_fd), name)
         remove(parent_fd, name)
         os.mkdir(name, 0o700, dir_fd=parent_fd)
-        folder = Folder(os.open(name, _OPEN, dir_fd=parent_fd), name)
+        folder = Folder(os.open(name, FOLDER, dir_fd=parent_fd), name)
         folder.opaque = is_whiteout(status)
         return folder
 

@@ -7,9 +7,8 @@ import os
 import stat
 from collections.abc import Sequence
 
+from supervisor.snapshot.entering import FOLDER, lstat
 from supervisor.snapshot.folders import OPAQUE_XATTR, is_whiteout
-
-OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Lowers:
@@ -24,7 +23,7 @@ class Lowers:
         fds: list[int] = []
         try:
             for folder in folders:
-                fds.append(os.open(folder, OPEN))  # noqa: PERF401 - what is open is closed
+                fds.append(os.open(folder, FOLDER))  # noqa: PERF401 - what is open is closed
         except OSError:
             Lowers(fds).close()
             raise
@@ -43,7 +42,7 @@ class Lowers:
         fds: list[int] = []
         for parent in self._fds:
             try:
-                fds.append(os.open(name, OPEN, dir_fd=parent))
+                fds.append(os.open(name, FOLDER, dir_fd=parent))
             except FileNotFoundError:
                 continue
             except OSError as error:
@@ -72,14 +71,6 @@ class Lowers:
         for fd in self._fds:
             os.close(fd)
         self._fds = ()
-
-
-def lstat(folder_fd: int, name: str) -> os.stat_result | None:
-    """The status of `name` itself; None if it is not there."""
-    try:
-        return os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def is_opaque(fd: int) -> bool:

@@ -29,6 +29,7 @@ OPERATIONS: dict[str, str] = {
     "receive_archive": "supervisor.snapshot.receive:run",
     "unpack": "supervisor.snapshot.unpack:run",
     "usage": "supervisor.snapshot.usage:run",
+    "usages": "supervisor.snapshot.usage:run_all",
     "whence": "supervisor.snapshot.whence:run",
 }
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from supervisor.snapshot.entering import FOLDER
 
 
 def remove(parent_fd: int, name: str) -> None:
@@ -25,11 +25,11 @@ def remove(parent_fd: int, name: str) -> None:
 
 def _remove_tree(parent_fd: int, name: str) -> None:
     """Without recursion: what folders inside hold is moved up, so any depth takes two fds."""
-    top = os.open(name, _OPEN, dir_fd=parent_fd)
+    top = os.open(name, FOLDER, dir_fd=parent_fd)
     try:
         while left := _empty(top):
             for name_inside in left:
-                inner = os.open(name_inside, _OPEN, dir_fd=top)
+                inner = os.open(name_inside, FOLDER, dir_fd=top)
                 try:
                     for deeper in _empty(inner):
                         os.rename(deeper, os.urandom(16).hex(), src_dir_fd=inner, dst_dir_fd=top)

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from supervisor.errors import InvalidArgument, KernelError
-from supervisor.kernel.paths import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, openat2
+from supervisor.kernel.paths import (
+    DIRECTORY,
+    RESOLVE_BENEATH,
+    RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
+    openat2,
+)
 
 Parts = tuple[str, ...]
 
@@ -93,8 +99,7 @@ class Stack:
         self._fds: list[int] = []
         try:
             for folder in folders:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                self._fds.append(os.open(folder, flags))
+                self._fds.append(os.open(folder, DIRECTORY))
         except BaseException:
             self.close()
             raise

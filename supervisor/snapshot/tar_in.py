@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from supervisor.errors import InvalidArgument, KernelError
 from supervisor.oci.tar import Data, End, Entry, Event, Type
 from supervisor.snapshot import file_caps
+from supervisor.snapshot.entering import FOLDER, lstat
 from supervisor.snapshot.ids import IDENTITY, IdMaps
 from supervisor.snapshot.remove import remove
 from supervisor.snapshot.tar_pieces import write_all
-from supervisor.snapshot.tar_places import FOLDER, Place
+from supervisor.snapshot.tar_places import Place
 
 _ATTEMPTS = 8  # to replace a name that somebody else keeps making anew
 _LATEST = (1 << 63) // 10**9 * 10**9 - 1  # ns: past this a time overflows on its way
@@ -107,7 +108,7 @@ class Extraction:
             return
         folder, _, name = path.rpartition("/")
         parent = self._open(folder)
-        there = _lstat(parent, name)
+        there = lstat(parent, name)
         if there is not None:
             self._check_types(entry, path, there)
         match entry.type:
@@ -163,7 +164,7 @@ class Extraction:
             remove(parent, name)
 
     def _make_folder(self, entry: Entry, parent: int, name: str, path: str) -> None:
-        there = _lstat(parent, name)
+        there = lstat(parent, name)
         if there is None or not stat.S_ISDIR(there.st_mode):
             self.replace(parent, name, lambda: os.mkdir(name, 0o700, dir_fd=parent))
         fd = os.open(name, FOLDER, dir_fd=parent)
@@ -295,13 +296,6 @@ def clean(path: str) -> str:
     if cleaned == ".." or cleaned.startswith("../"):
         raise InvalidArgument(f'"{path}" is outside of the folder that is copied into')
     return cleaned
-
-
-def _lstat(parent: int, name: str) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=parent, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
 
 
 def _set_time(what: int | str, mtime: int, parent: int | None = None) -> None:

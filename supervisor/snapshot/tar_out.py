@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from supervisor.errors import InvalidArgument
 from supervisor.oci.tar import END, Entry, Type, encode_header, padding
 from supervisor.snapshot import file_caps
+from supervisor.snapshot.entering import MAX_DEPTH
 from supervisor.snapshot.ids import IDENTITY, IdMaps
 from supervisor.snapshot.tar_pieces import CHUNK, TYPES, content, entry_of
-from supervisor.snapshot.walk import MAX_DEPTH
 
 NODE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 

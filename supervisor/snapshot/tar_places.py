@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from supervisor.kernel import paths
+from supervisor.snapshot.entering import FOLDER
 
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 READ_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from supervisor.errors import InvalidArgument
 from supervisor.kernel.sync import syncfs
 from supervisor.oci.tar import MAX_ENTRIES, MAX_OFFSET, Limits, TarReader
+from supervisor.snapshot.entering import FOLDER
 from supervisor.snapshot.extract import LayerWriter
 from supervisor.snapshot.folders import DEFAULT_ACL, default_acl
 from supervisor.snapshot.operations import Tell
@@ -22,7 +23,6 @@ from supervisor.snapshot.stream import LayerStream
 BOMB_SIZE = 8 << 30
 BOMB_RATIO = 500
 _TELL_EVERY = 0.1  # seconds
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[str, Any]:
@@ -94,11 +94,11 @@ def _new_folder(path: str) -> Iterator[int]:
     """A new folder as the current one, its descriptor; removed after an error."""
     parent, _, name = path.rpartition("/")
     # Kept for the removal: from inside of the folder there is no way back to it.
-    parent_fd = os.open(parent, _FOLDER)
+    parent_fd = os.open(parent, FOLDER)
     try:
         os.mkdir(name, 0o755, dir_fd=parent_fd)
         try:
-            fd = os.open(name, _FOLDER, dir_fd=parent_fd)
+            fd = os.open(name, FOLDER, dir_fd=parent_fd)
             if default_acl(fd) is not None:
                 os.removexattr(fd, DEFAULT_ACL)
             os.fchdir(fd)

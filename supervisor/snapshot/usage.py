@@ -1,4 +1,4 @@
-"""The operation "usage": what a folder takes on the disk."""
+"""The operations "usage" and "usages": what a folder, or each of many, takes on the disk."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import stat
 from collections.abc import Mapping
 from typing import Any
 
-from supervisor.snapshot.lowers import OPEN, lstat
+from supervisor.snapshot.entering import FOLDER, MAX_DEPTH, lstat
 from supervisor.snapshot.operations import Tell
-from supervisor.snapshot.walk import MAX_DEPTH
 
 _BLOCK = 512  # of st_blocks, on every filesystem (stat(2))
 
@@ -20,7 +19,26 @@ def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[s
     Result: `size`, bytes on the disk; `bytes`, what regular files contain; `inodes`. What is
     deeper than any path can be is left out: no container can make the count fail.
     """
-    root_fd = os.open(arguments["folder"], OPEN)
+    return _usage(arguments["folder"])
+
+
+def run_all(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[str, Any]:
+    """Add up each of `folders`.
+
+    Result: `usages`, in that order, each as `run` has it, or {"error": why it cannot be said}.
+    """
+    return {"usages": [_usage_or_error(folder) for folder in arguments["folders"]]}
+
+
+def _usage_or_error(folder: str) -> dict[str, Any]:
+    try:
+        return _usage(folder)
+    except OSError as error:
+        return {"error": str(error)}
+
+
+def _usage(folder: str) -> dict[str, Any]:
+    root_fd = os.open(folder, FOLDER)
     count = _Count()
     count.add(os.fstat(root_fd))
     open_folders = [(root_fd, iter(os.listdir(root_fd)))]
@@ -37,7 +55,7 @@ def run(arguments: dict[str, Any], fds: Mapping[str, int], tell: Tell) -> dict[s
         count.add(status)
         if stat.S_ISDIR(status.st_mode) and len(open_folders) < MAX_DEPTH:
             try:
-                inner = os.open(name, OPEN, dir_fd=fd)
+                inner = os.open(name, FOLDER, dir_fd=fd)
             except OSError:  # gone, or something else by now
                 continue
             open_folders.append((inner, iter(os.listdir(inner))))

@@ -27,7 +27,6 @@ from supervisor.snapshot.worker import own_mounts
 from supervisor.spec.mounts import parse_options
 
 NO_FDS: Mapping[str, int] = {}
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
@@ -88,11 +87,11 @@ def _root_of(namespace: int, bare: bool) -> int:
     module is imported in between, or it would be the container's.
     """
     home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    own = os.open("/", FOLDER)
+    own = os.open("/", paths.DIRECTORY)
     try:
         setns(namespace, CLONE_NEWNS)
         try:
-            root = os.open("/", FOLDER)
+            root = os.open("/", paths.DIRECTORY)
             return mounts.open_tree(root, "", mounts.OPEN_TREE_CLONE) if bare else root
         finally:
             setns(home, CLONE_NEWNS)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from supervisor.errors import InvalidArgument
 from supervisor.kernel import mounts
-from supervisor.snapshot.lowers import OPEN, Lowers, is_opaque, lstat
+from supervisor.snapshot.entering import FOLDER, MAX_DEPTH, lstat
+from supervisor.snapshot.lowers import Lowers, is_opaque
 
-MAX_DEPTH = 2000  # as many names as the longest path can have; each takes a descriptor
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
@@ -47,7 +47,7 @@ def open_quietly(folder: str) -> int:
     try:
         attributes = mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOATIME
         mounts.mount_setattr(tree, "", set=attributes, clear=mounts.MOUNT_ATTR__ATIME)
-        return os.open(".", OPEN, dir_fd=tree)
+        return os.open(".", FOLDER, dir_fd=tree)
     finally:
         os.close(tree)
 
@@ -106,7 +106,7 @@ def _find(level: _Level, name: str) -> Found | None:
     fd = -1
     if status is not None and stat.S_ISDIR(status.st_mode):
         try:
-            fd = os.open(name, OPEN, dir_fd=level.fd)
+            fd = os.open(name, FOLDER, dir_fd=level.fd)
         except OSError as error:
             if error.errno in _GONE:
                 return None

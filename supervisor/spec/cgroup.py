@@ -208,30 +208,9 @@ def _pids(r: Resources) -> Iterable[Write]:
 def _io_v2(r: Resources) -> Iterable[Write]:
     # io.weight comes with CONFIG_BLK_CGROUP_IOCOST, io.bfq.weight (v1's scale) with BFQ.
     if r.blkio_weight is not None:
-        yield Write(
-            controller="io",
-            file="io.weight",
-            value=f"default {weight_to_io_weight(r.blkio_weight)}",
-            otherwise=Write(
-                controller="io",
-                file="io.bfq.weight",
-                value=f"default {r.blkio_weight}",
-                if_missing=NO_IO_WEIGHT,
-            ),
-        )
+        yield _io_weight("default", r.blkio_weight, NO_IO_WEIGHT)
     for device in r.blkio_weight_device:
-        number = f"{device.major}:{device.minor}"
-        yield Write(
-            controller="io",
-            file="io.weight",
-            value=f"{number} {weight_to_io_weight(device.weight)}",
-            otherwise=Write(
-                controller="io",
-                file="io.bfq.weight",
-                value=f"{number} {device.weight}",
-                if_missing=NO_IO_WEIGHT_DEVICE,
-            ),
-        )
+        yield _io_weight(f"{device.major}:{device.minor}", device.weight, NO_IO_WEIGHT_DEVICE)
     for (_, key, what), limit in _throttles(r):
         yield Write(
             controller="io",
@@ -239,6 +218,14 @@ def _io_v2(r: Resources) -> Iterable[Write]:
             value=f"{limit.major}:{limit.minor} {key}={limit.rate or 'max'}",
             if_missing=discarded(f"{what} limit", f"{what} limit"),
         )
+
+
+def _io_weight(of: str, weight: int, if_missing: str) -> Write:
+    bfq = Write(
+        controller="io", file="io.bfq.weight", value=f"{of} {weight}", if_missing=if_missing
+    )
+    value = f"{of} {weight_to_io_weight(weight)}"
+    return Write(controller="io", file="io.weight", value=value, otherwise=bfq)
 
 
 def _blkio_v1(r: Resources) -> Iterable[Write]:

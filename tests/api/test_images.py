@@ -477,9 +477,20 @@ def test_commit(clean: Box, tmp_path: Path) -> None:
     assert names == {"new", ".wh.latest", "d", "d/e", "d/link"}
     # One that wrote nothing adds no layer.
     ok(clean.daemon.docker("run", "--name", "idle", "a:1", "true"))
-    same = ok(clean.daemon.docker("commit", "idle"))
-    assert len(json.loads(ok(clean.daemon.docker("inspect", same)))[0]["RootFS"]["Layers"]) == 3
+    check = "HEALTHCHECK --interval=200ms --retries=2 CMD test -e /latest"
+    same = ok(clean.daemon.docker("commit", "-c", check, "idle"))
+    [view] = json.loads(ok(clean.daemon.docker("inspect", same)))
+    assert len(view["RootFS"]["Layers"]) == 3
+    assert view["Config"]["Healthcheck"] == {
+        "Test": ["CMD-SHELL", "test -e /latest"],
+        "Interval": 200_000_000,
+        "Retries": 2,
+    }
     ok(clean.daemon.docker("rm", "idle"))
+    ok(clean.daemon.docker("run", "-d", "--name", "checked", same, "sleep", "1000"))
+    health = ("inspect", "-f", "{{.State.Health.Status}}", "checked")
+    eventually(lambda: ok(clean.daemon.docker(*health)) == "healthy")
+    ok(clean.daemon.docker("rm", "-f", "checked"))
     # The parent's name may go; its layers stay.
     ok(clean.daemon.docker("rm", "web"))
     ok(clean.daemon.docker("rmi", "a:1"))

@@ -451,5 +451,6 @@ def test_push_with_tokens_that_expire(
     told = push(daemon, copy, USER)
     assert not told.error
     assert registry.manifest("fault/copy-of-n71", "1")[0] == image_digest(daemon, copy)
+    assert proxy.tokens.expired
     scopes = {scope for asked in proxy.tokens.asked for scope in asked["scope"]}
     assert "repository:fault/copy-of-n71:pull,push" in scopes

@@ -20,7 +20,8 @@ TALKS = ["sh", "-c", "while :; do echo still here; sleep 1; done"]
 FOLLOWERS, ATTACHED, TALKERS = 200, 100, 10
 MOST_SLOWER = 1.2
 MOST_GROWTH_MB = 2.0
-WARM_SHARE = 0.2  # of the time: what is made once and kept is no growth
+FIFTHS = 5
+SETTLED = 3  # after so many of them: what is made once and kept is no growth
 QUESTIONS = (
     "/containers/json?all=1",
     "/containers/json?limit=5&size=1",
@@ -105,7 +106,8 @@ class Mixed:
 def mixed(measured: Rig, sizes: Sizes) -> list[Figure]:
     """`sizes.mixed_clients` clients for `sizes.mixed_seconds`: answers, and what has grown.
 
-    On a daemon with metrics, which answers for stats, too.
+    On a daemon with metrics, which answers for stats, too. After each fifth of the time everything
+    is removed and the daemon's memory read: what still grows in the last two is no plateau.
     """
     profile = measured.profile and measured.profile.with_suffix(".metered.prof")
     with rig(profile, ("--metrics-addr", "127.0.0.1:0")) as own:
@@ -113,31 +115,44 @@ def mixed(measured: Rig, sizes: Sizes) -> list[Figure]:
 
 
 def _mixed(rig: Rig, count: int, seconds: float) -> list[Figure]:
-    warm = Mixed(rig, seconds * WARM_SHARE)
-    _together(warm, count)
-    before = memory(rig.daemon.pid)["Private"], descriptors(rig.daemon.pid)
-    run = Mixed(rig, seconds)
-    begun = time.monotonic()
-    _together(run, count)
-    taken = time.monotonic() - begun
-    time.sleep(1.0)  # the trash is emptied, connections are closed
-    grown = memory(rig.daemon.pid)["Private"] - before[0]
-    opened = descriptors(rig.daemon.pid) - before[1]
-    for said, number in run.failures.most_common(5):
+    statuses: Counter[int] = Counter()
+    failures: Counter[str] = Counter()
+    private, opened, taken = [_private(rig)], [descriptors(rig.daemon.pid)], 0.0
+    for _ in range(FIFTHS):
+        run = Mixed(rig, seconds / FIFTHS)
+        begun = time.monotonic()
+        _together(run, count)
+        taken += time.monotonic() - begun
+        time.sleep(1.0)  # the trash is emptied, connections are closed
+        private.append(_private(rig))
+        opened.append(descriptors(rig.daemon.pid))
+        statuses += run.statuses
+        failures += run.failures
+    for said, number in failures.most_common(5):
         print(f"{number} × {said}")
-    refused = sum(n for status, n in run.statuses.items() if 400 <= status < 500)
-    failed = sum(n for status, n in run.statuses.items() if status >= 500)
+    refused = sum(n for status, n in statuses.items() if 400 <= status < 500)
+    failed = sum(n for status, n in statuses.items() if status >= 500)
     rows: list[tuple[str, float, str, float | None]] = [
-        (f"answers to {count} clients", sum(run.statuses.values()) / taken, "/s", None),
+        (f"answers to {count} clients", statuses.total() / taken, "/s", None),
         ("refused with reason (4xx)", refused, "", None),
         ("failed (5xx, or no answer)", failed, "", 0),
-        ("growth of the supervisor's private memory", grown / KIB_PER_MB, "MB", MOST_GROWTH_MB),
-        ("descriptors more than before", opened, "", 0),
+        ("the supervisor's private memory before", private[0], "MB", None),
+        *(
+            (f"{fifth} of {FIFTHS} done", private[fifth], "MB", None)
+            for fifth in range(1, FIFTHS + 1)
+        ),
+        ("growth in the last two", private[-1] - private[SETTLED], "MB", MOST_GROWTH_MB),
+        ("descriptors more than after the first", opened[-1] - opened[1], "", 0),
     ]
     return [
         Figure(part="mixed", name=name, value=value, unit=unit, most=most)
         for name, value, unit, most in rows
     ]
+
+
+def _private(rig: Rig) -> float:
+    """MB that are the supervisor's own."""
+    return memory(rig.daemon.pid)["Private"] / KIB_PER_MB
 
 
 def _together(run: Mixed, count: int) -> None:

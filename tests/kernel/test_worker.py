@@ -79,6 +79,19 @@ async def test_a_result(short_folder: Path) -> None:
     assert workers() == []
 
 
+async def test_what_each_of_many_folders_takes(short_folder: Path) -> None:
+    for name, size in (("small", 1), ("large", 1 << 20)):
+        (short_folder / name).mkdir()
+        (short_folder / name / "f").write_bytes(b"x" * size)
+    names = ["large", "gone", "small", "small/f"]
+    folders = [str(short_folder / name) for name in names]
+    large, gone, small, file = (await work("usages", {"folders": folders}))["usages"]
+    assert (large["bytes"], small["bytes"]) == (1 << 20, 1)
+    assert large == await work("usage", {"folder": folders[0]})
+    assert "No such file" in gone["error"]
+    assert "Not a directory" in file["error"]
+
+
 async def test_errors_keep_their_class_and_words(short_folder: Path) -> None:
     with open(short_folder / "blob", "w+b") as blob:
         blob.write(b"no tar" * 1000)

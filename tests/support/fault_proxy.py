@@ -89,14 +89,21 @@ class Seen:
 class TokenServer:
     """Gives tokens at /token of its proxy, each good for `uses` requests.
 
-    `user` None gives them to anybody. What they were asked for is in `asked`.
+    `user` None gives them to anybody. What they were asked for is in `asked`, which requests came
+    with a token that had expired in `expired`.
+
+    A request that was refused an expired token is admitted with another one: however many share
+    that at the time, what has just been given is good once for each of them.
     """
 
     def __init__(self, user: User | None = None, uses: int = 1 << 30) -> None:
         self.user = user
         self.uses = uses
         self.asked: list[dict[str, list[str]]] = []
+        self.expired: list[str] = []
         self._good: dict[str, int] = {}
+        self._refused: dict[str, set[str]] = {}
+        self._again: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def give(self, query: dict[str, list[str]], authorization: str) -> dict[str, Any] | None:
@@ -108,13 +115,24 @@ class TokenServer:
         self._good[token] = self.uses
         return {"token": token, "expires_in": 300}
 
-    def admits(self, authorization: str) -> bool:
-        """Whether this is one of its tokens, with a use left; takes that."""
+    def admits(self, authorization: str, request: str) -> bool:
+        """Whether this is one of its tokens, and has not expired; takes a use of it."""
         token = authorization.removeprefix("Bearer ")
         with self._lock:
-            left = self._good.get(token, 0)
-            self._good[token] = left - 1
-        return left > 0
+            if not self.uses or token not in self._good:
+                return False
+            self._good[token] -= 1
+            refused = self._refused.setdefault(request, set())
+            if self._good[token] >= 0:
+                return True
+            # The POSTs that begin the uploads of different blobs cannot be told apart.
+            new = request.startswith("POST ") or (request, token) not in self._again
+            if refused and token not in refused and new:
+                self._again.add((request, token))
+                return True
+            refused.add(token)
+            self.expired.append(request)
+            return False
 
 
 class FaultProxy:
@@ -209,7 +227,7 @@ class FaultProxy:
             answer = {"details": "incorrect username or password"} if given is None else given
             _answer(handler, 401 if given is None else 200, {}, json.dumps(answer).encode())
             return True
-        if tokens.admits(seen.authorization):
+        if tokens.admits(seen.authorization, str(seen)):
             return False
         repository = re.match(r"/v2/(.+)/(?:manifests|blobs|tags)/", target.path)
         scope = ""

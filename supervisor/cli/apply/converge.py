@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
+from typing import Any
 
 from supervisor.cli.apply import marks, seen, steps, wanted
 from supervisor.cli.apply.conditions import await_condition, reached, word
@@ -40,11 +41,7 @@ class Converging:
         for step in plan.volumes:
             if step.verb == steps.CREATE:
                 with self._doing(step):
-                    assert step.volume is not None
-                    own = {marks.PROJECT: self.project.name, marks.VOLUME: step.volume.key}
-                    config = step.volume.config
-                    body = {**config, "Labels": marks.marked(config, own)}
-                    self.client.post("/volumes/create", body=body)
+                    self._make(step, "/volumes/create", marks.VOLUME)
             self._tell(step)
         for service, todo in plan.services:
             if any(step.starts for step in todo):
@@ -66,17 +63,18 @@ class Converging:
                     self.client.delete(network_path(step.name))
             if step.changes:
                 with self._doing(step):
-                    self._create_network(step)
+                    answer = self._make(step, "/networks/create", marks.NETWORK)
+                    if answer.get("Warning"):
+                        self.warn(f"network {step.name}: {answer['Warning']}")
             self._tell(step)
 
-    def _create_network(self, step: Step) -> None:
-        assert step.network is not None
-        own = {marks.PROJECT: self.project.name, marks.NETWORK: step.network.key}
-        config = step.network.config
+    def _make(self, step: Step, path: str, mark: str) -> Any:
+        """Make the network or volume of a step; the daemon's answer."""
+        assert step.resource is not None
+        own = {marks.PROJECT: self.project.name, mark: step.resource.key}
+        config = step.resource.config
         body = {**config, "Labels": marks.marked(config, own)}
-        answer = self.client.post("/networks/create", body=body)
-        if answer.get("Warning"):
-            self.warn(f"network {step.name}: {answer['Warning']}")
+        return self.client.post(path, body=body)
 
     def _leave(self, network: str, plan: Plan) -> None:
         """Stop what is in the network; all of that is made anew after it."""

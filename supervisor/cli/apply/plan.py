@@ -79,7 +79,7 @@ class _Planning:
 
     # --- networks and volumes
 
-    def _network(self, network: wanted.Network) -> Step:
+    def _network(self, network: wanted.Resource) -> Step:
         there = self.host.networks.get(network.name)
         verb, why = steps.KEEP, Words()
         found: tuple[Difference, ...] = ()
@@ -112,7 +112,7 @@ class _Planning:
             name=network.name,
             why=why,
             differences=found,
-            network=network,
+            resource=network,
         )
 
     def _check_members(self, name: str) -> None:
@@ -135,7 +135,7 @@ class _Planning:
             elif not self.choices.remove_orphans:
                 self.notes.append(_orphaned("network", network.name))
 
-    def _volume(self, volume: wanted.Volume) -> Step:
+    def _volume(self, volume: wanted.Resource) -> Step:
         there = self.host.volumes.get(volume.name)
         verb, why = steps.KEEP, Words()
         if volume.external:
@@ -157,7 +157,7 @@ class _Planning:
                 f"volume {volume.name} is not as the file says ({', '.join(differs)}): volumes are"
                 " never changed; to have it made anew remove it, with what is in it"
             )
-        return Step(verb=verb, kind="volume", name=volume.name, why=why, volume=volume)
+        return Step(verb=verb, kind="volume", name=volume.name, why=why, resource=volume)
 
     # --- containers
 

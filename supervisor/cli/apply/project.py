@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from supervisor.cli.apply import nodes
 from supervisor.cli.apply.draft import Scope
@@ -15,9 +15,7 @@ from supervisor.cli.apply.nodes import Node, Place, Scalar, Wrong
 from supervisor.cli.apply.reader import Reader
 from supervisor.cli.apply.resources import read_network, read_volume
 from supervisor.cli.apply.services import DEFAULT, ReadService, read_service
-from supervisor.cli.apply.wanted import Network, Project, Service, Volume, ordered
-
-T = TypeVar("T")
+from supervisor.cli.apply.wanted import Project, Resource, Service, ordered
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*", re.ASCII)
 NAME_FORM = "lower-case letters, digits, '_' and '-' are expected, a letter or digit first"
@@ -123,9 +121,9 @@ class _Reading:
             raise Wrong(_START, "the project has no name: give name: in the file, or --project")
 
     def _objects(
-        self, part: str, read_one: Callable[[str, Place, Node, Reader, str], T]
-    ) -> dict[str, T]:
-        found: dict[str, T] = {}
+        self, part: str, read_one: Callable[[str, Place, Node, Reader, str], Resource]
+    ) -> dict[str, Resource]:
+        found: dict[str, Resource] = {}
         for key, place, node in self._entries(part):
             with self.reader.noting():
                 found[key] = read_one(key, place, node, self.reader, self.name)
@@ -138,12 +136,12 @@ class _Reading:
         entries = self.reader.optional_map(node)
         return [(key, entries.places[key], value) for key, value in entries.entries.items()]
 
-    def _default_network(self) -> Network:
+    def _default_network(self) -> Resource:
         empty = Scalar(text="", plain=True, place=_START)
         return read_network(DEFAULT, _START, empty, self.reader, self.name)
 
     def _services(
-        self, networks: Mapping[str, Network], volumes: Mapping[str, Volume]
+        self, networks: Mapping[str, Resource], volumes: Mapping[str, Resource]
     ) -> dict[str, ReadService]:
         entries = self._entries("services")
         if not entries:

@@ -7,100 +7,92 @@ from typing import Any
 from supervisor.cli import network_values, subnet_values
 from supervisor.cli.apply.marks import PREFIX
 from supervisor.cli.apply.nodes import Keys, Node, Place, Wrong
-from supervisor.cli.apply.reader import Reader
-from supervisor.cli.apply.wanted import Network, Volume
+from supervisor.cli.apply.reader import Read, Reader
+from supervisor.cli.apply.wanted import Resource
 
 Json = dict[str, Any]
+Reads = dict[str, Read]
 
 
-def read_network(key: str, place: Place, node: Node, reader: Reader, project: str) -> Network:
+def read_network(key: str, place: Place, node: Node, reader: Reader, project: str) -> Resource:
     """One entry of `networks:`; raises Wrong."""
     made: Json = {"Driver": "bridge"}
-    common = _Common(key, f"{project}_{key}", reader)
-    entries = reader.optional_map(node)
-    reader.fields(
-        entries,
-        {
-            **common.reads,
-            "attachable": reader.truth,
-            "driver": lambda value: made.update(Driver=reader.word(value, "bridge")),
-            "driver_opts": lambda value: made.update(Options=_pairs(reader, value)),
-            "enable_ipv4": lambda value: made.update(EnableIPv4=reader.truth(value)),
-            "enable_ipv6": lambda value: made.update(EnableIPv6=reader.truth(value)),
-            "internal": lambda value: made.update(Internal=reader.truth(value)),
-            "ipam": lambda value: made.update(IPAM=_ipam(reader, value)),
-        },
-        f"networks.{key}",
-    )
-    common.check(entries)
-    return Network(
-        key=key,
-        name=common.name,
-        external=common.external,
-        config={"Name": common.name, **made, **common.labels},
-        place=place,
-    )
+    reads: Reads = {
+        "attachable": reader.truth,
+        "driver": lambda value: made.update(Driver=reader.word(value, "bridge")),
+        "driver_opts": lambda value: made.update(Options=_pairs(reader, value)),
+        "enable_ipv4": lambda value: made.update(EnableIPv4=reader.truth(value)),
+        "enable_ipv6": lambda value: made.update(EnableIPv6=reader.truth(value)),
+        "internal": lambda value: made.update(Internal=reader.truth(value)),
+        "ipam": lambda value: made.update(IPAM=_ipam(reader, value)),
+    }
+    return _Entry("networks", key, project, reader).read(place, node, reads, made)
 
 
-def read_volume(key: str, place: Place, node: Node, reader: Reader, project: str) -> Volume:
+def read_volume(key: str, place: Place, node: Node, reader: Reader, project: str) -> Resource:
     """One entry of `volumes:`; raises Wrong."""
     made: Json = {"Driver": "local"}
-    common = _Common(key, f"{project}_{key}", reader)
-    entries = reader.optional_map(node)
-    reader.fields(
-        entries,
-        {
-            **common.reads,
-            "driver": lambda value: made.update(Driver=reader.word(value, "local")),
-            "driver_opts": lambda value: made.update(DriverOpts=_pairs(reader, value)),
-        },
-        f"volumes.{key}",
-    )
-    common.check(entries)
-    return Volume(
-        key=key,
-        name=common.name,
-        external=common.external,
-        config={"Name": common.name, **made, **common.labels},
-        place=place,
-    )
+    reads: Reads = {
+        "driver": lambda value: made.update(Driver=reader.word(value, "local")),
+        "driver_opts": lambda value: made.update(DriverOpts=_pairs(reader, value)),
+    }
+    return _Entry("volumes", key, project, reader).read(place, node, reads, made)
 
 
-class _Common:
-    """What networks and volumes both have: name, labels, external."""
+class _Entry:
+    """What an entry of either part has: name, labels, external."""
 
-    def __init__(self, key: str, name: str, reader: Reader) -> None:
-        self.name = name
-        self.external = False
+    def __init__(self, part: str, key: str, project: str, reader: Reader) -> None:
+        self._title = f"{part}.{key}"
         self._key = key
-        self.labels: Json = {}
-        self.reads = {"name": self._name, "labels": self._labels, "external": self._external}
         self._reader = reader
+        self._name = f"{project}_{key}"
+        self._labels: Json = {}
+        self._external = False
 
-    def check(self, entries: Keys) -> None:
-        """An external one is what somebody else has made of it; raises Wrong."""
-        if self.external and "name" not in entries.entries:
-            self.name = self._key
+    def read(self, place: Place, node: Node, reads: Reads, made: Json) -> Resource:
+        """The entry; `reads` has the fields of its own, which put what they read into `made`."""
+        common: Reads = {
+            "name": self._read_name,
+            "labels": self._read_labels,
+            "external": self._read_external,
+        }
+        entries = self._reader.optional_map(node)
+        self._reader.fields(entries, common | reads, self._title)
+        if self._external:
+            self._check_external(entries)
+        return Resource(
+            key=self._key,
+            name=self._name,
+            external=self._external,
+            config={"Name": self._name, **made, **self._labels},
+            place=place,
+        )
+
+    def _check_external(self, entries: Keys) -> None:
+        """It is what somebody else has made of it."""
+        if "name" not in entries.entries:
+            self._name = self._key
         others = sorted(entries.entries.keys() - {"name", "external"})
-        if self.external and others:
+        if others:
             raise Wrong(
                 entries.places[others[0]],
                 f"external: true goes with name only, not with {others[0]}: it is there already",
             )
 
-    def _name(self, node: Node) -> None:
-        self.name = self._reader.text(node)
+    def _read_name(self, node: Node) -> None:
+        self._name = self._reader.text(node)
 
-    def _labels(self, node: Node) -> None:
+    def _read_labels(self, node: Node) -> None:
         found: dict[str, str] = {}
         for name, value, at in self._reader.pairs(node):
             if name.startswith(PREFIX):
                 raise Wrong(at.place, f"labels that begin with {PREFIX} are for orlop apply itself")
             found[name] = value or ""
-        self.labels = {"Labels": found}
+        self._labels = {"Labels": found}
 
-    def _external(self, node: Node) -> None:
-        self.external = self._reader.truth(node)
+    def _read_external(self, node: Node) -> None:
+        self._external = self._reader.truth(node)
 
 
 def _pairs(reader: Reader, node: Node) -> dict[str, str]:

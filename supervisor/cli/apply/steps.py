@@ -47,8 +47,8 @@ class Step:
     container: seen.Container | None = None
     """The one that is there."""
     number: int = 0
-    network: wanted.Network | None = None
-    volume: wanted.Volume | None = None
+    resource: wanted.Resource | None = None
+    """The network or volume that the file has."""
 
     @property
     def changes(self) -> bool:

@@ -14,24 +14,14 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """`config` is the create request without labels of ours; an external one has to be there."""
+class Resource:
+    """A network or a volume; an external one has to be there."""
 
     key: str
     name: str
     external: bool = False
     config: Json
-    place: Place
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
-    """As Network."""
-
-    key: str
-    name: str
-    external: bool = False
-    config: Json
+    """The create request, without labels of ours."""
     place: Place
 
 
@@ -68,8 +58,8 @@ class Project:
 
     name: str
     services: tuple[Service, ...] = ()
-    networks: tuple[Network, ...] = ()
-    volumes: tuple[Volume, ...] = ()
+    networks: tuple[Resource, ...] = ()
+    volumes: tuple[Resource, ...] = ()
 
 
 def ordered(services: Mapping[str, Service]) -> tuple[Service, ...]:

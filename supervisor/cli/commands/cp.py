@@ -118,6 +118,7 @@ def _extract(pieces: Iterable[bytes], top: str, wanted: Plan, options: argparse.
     The tar is a container's: nothing in it leads out of the folder, makes a device, or (but
     with --archive) a program that runs as somebody else.
     """
+    from supervisor.kernel.paths import DIRECTORY
     from supervisor.oci.tar import Entry, Limits, TarReader
     from supervisor.snapshot.tar_in import Extraction, Rules
     from supervisor.snapshot.tar_places import Beneath
@@ -128,7 +129,7 @@ def _extract(pieces: Iterable[bytes], top: str, wanted: Plan, options: argparse.
         set_ids=options.archive,
     )
     reader = TarReader(Limits(entries=_ENTRIES, depth=_DEPTH))
-    folder = os.open(wanted.folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    folder = os.open(wanted.folder, DIRECTORY)
     extraction = Extraction(Beneath(folder, wanted.folder), rules)
     try:
         for piece in pieces:

@@ -9,7 +9,7 @@ from typing import Any
 from supervisor.cli.client import filters_json, image_path
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, switch
-from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, printable, show
+from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, list_format, printable, show
 from supervisor.oci.reference import parse
 from supervisor.spec.units import format_size
 
@@ -44,12 +44,7 @@ def tag(words: Sequence[str], context: Context, name: str = "tag") -> int:
 def history(words: Sequence[str], context: Context, name: str = "history") -> int:
     """Show how an image came about."""
     parser = Parser(name, "IMAGE", "Show the history of an image", count=(1, 1))
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.ID}}') or 'table TEMPLATE' with the"
-        f" fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.ID}}")
     parser.flag(
         "-H",
         "--human",

@@ -13,7 +13,7 @@ from supervisor.cli.commands.objects import declare_format, print_objects
 from supervisor.cli.context import Context, for_each
 from supervisor.cli.failures import Failure
 from supervisor.cli.flags import Parser, subcommand
-from supervisor.cli.listing import SHORT_ID, Row, age, local_time, show
+from supervisor.cli.listing import SHORT_ID, Row, age, list_format, local_time, show
 from supervisor.spec.units import format_size
 
 _HEADINGS = {
@@ -76,12 +76,7 @@ def images(words: Sequence[str], context: Context, name: str = "images") -> int:
         help="Show only images with this (reference=busybox*, label=x=y, dangling=true,"
         " before=IMAGE, since=IMAGE, until=24h)",
     )
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Repository}}:{{.Tag}}') or"
-        f" 'table TEMPLATE' with the fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.Repository}}:{{.Tag}}")
     parser.switch("--no-trunc", help="Don't truncate output")
     parser.switch("-q", "--quiet", help="Only show image IDs")
     options = parser.parse(words)

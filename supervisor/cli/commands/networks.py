@@ -14,7 +14,7 @@ from supervisor.cli.commands.objects import declare_format, get_known, print_obj
 from supervisor.cli.context import Context, for_each
 from supervisor.cli.failures import DaemonError, Failure
 from supervisor.cli.flags import Parser, subcommand
-from supervisor.cli.listing import SHORT_ID, Labelled, natural_order, show
+from supervisor.cli.listing import SHORT_ID, Labelled, list_format, natural_order, show
 
 _HEADINGS = {
     "ID": "NETWORK ID",
@@ -145,12 +145,7 @@ def _list(words: Sequence[str], context: Context) -> int:
         help="Show only networks with this (driver=bridge, name=part, id=part, label=x=y,"
         " type=custom, dangling=true, scope=local)",
     )
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Name}}') or 'table TEMPLATE' with the"
-        f" fields {', '.join(_HEADINGS)}, and '{{{{.Label \"NAME\"}}}}'",
-    )
+    list_format(parser, _HEADINGS, "{{.Name}}", labels=True)
     parser.switch("--no-trunc", help="Don't truncate the output")
     parser.switch("-q", "--quiet", help="Only display network IDs")
     options = parser.parse(words)

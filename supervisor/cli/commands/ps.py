@@ -8,7 +8,17 @@ from typing import Any
 from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, integer
-from supervisor.cli.listing import SHORT_ID, Labelled, Row, age, ellipsis, local_time, quoted, show
+from supervisor.cli.listing import (
+    SHORT_ID,
+    Labelled,
+    Row,
+    age,
+    ellipsis,
+    list_format,
+    local_time,
+    quoted,
+    show,
+)
 from supervisor.cli.port_listing import displayed
 
 _HEADINGS = {
@@ -38,12 +48,7 @@ def ps(words: Sequence[str], context: Context) -> int:
         "--filter",
         help="Show only containers with this (status=exited, name=web, label=x=y, ...)",
     )
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Names}} {{.Status}}') or 'table TEMPLATE'"
-        f" with the fields {', '.join(_HEADINGS)}, and '{{.Label \"NAME\"}}'",
-    )
+    list_format(parser, _HEADINGS, "{{.Names}} {{.Status}}", labels=True)
     parser.flag(
         "-n",
         "--last",

@@ -11,7 +11,7 @@ from supervisor.cli.client import Client, filters_json, image_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import Failure
 from supervisor.cli.flags import Parser, natural
-from supervisor.cli.listing import Row, ellipsis, printable, show
+from supervisor.cli.listing import Row, ellipsis, list_format, printable, show
 from supervisor.cli.progress import follow, stdout
 from supervisor.oci.docker_config import HUB_SERVER, server_key
 from supervisor.oci.reference import Reference, parse
@@ -171,12 +171,7 @@ def search(words: Sequence[str], context: Context) -> int:
         "--filter",
         help="Show only repositories with this (is-official=true, stars=3)",
     )
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Name}}') or 'table TEMPLATE' with the"
-        f" fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.Name}}")
     parser.flag("--limit", kind="int", parse=natural, help="Max number of search results")
     parser.switch("--no-trunc", help="Don't truncate output")
     options = parser.parse(words)

@@ -11,7 +11,7 @@ from supervisor.cli.client import Client, container_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import DaemonError
 from supervisor.cli.flags import Parser
-from supervisor.cli.listing import SHORT_ID, Row, show
+from supervisor.cli.listing import SHORT_ID, Row, list_format, show
 from supervisor.spec.units import format_size
 
 _HEADINGS = {
@@ -43,12 +43,7 @@ def stats(words: Sequence[str], context: Context) -> int:
     )
     parser.switch("-a", "--all", help="Show all containers (default shows just running)")
     parser.switch("--all-columns", help="Show throttling, and time spent waiting (PSI), too")
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Name}} {{.CPUPerc}}') or 'table TEMPLATE'"
-        f" with the fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.Name}} {{.CPUPerc}}")
     parser.switch("--no-stream", help="Print the figures once and end")
     parser.switch("--no-trunc", help="Don't truncate output")
     options = parser.parse(words)

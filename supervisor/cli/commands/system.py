@@ -8,7 +8,17 @@ from typing import Any
 from supervisor.cli.commands.images import names_of, unique_size
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser, subcommand
-from supervisor.cli.listing import SHORT_ID, Row, age, ellipsis, layout, printable, quoted, show
+from supervisor.cli.listing import (
+    SHORT_ID,
+    Row,
+    age,
+    ellipsis,
+    layout,
+    list_format,
+    printable,
+    quoted,
+    show,
+)
 from supervisor.cli.main import find
 from supervisor.spec.units import format_size
 
@@ -43,12 +53,7 @@ def system(words: Sequence[str], context: Context) -> int:
 
 def _df(words: Sequence[str], context: Context) -> int:
     parser = Parser("system df", "", "Show disk usage", count=(0, 0))
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Type}}') or 'table TEMPLATE' with the"
-        f" fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.Type}}")
     parser.switch("-v", "--verbose", help="Show detailed information on space usage")
     options = parser.parse(words)
     usage = context.client().get("/system/df")

@@ -10,7 +10,7 @@ from supervisor.cli.client import filters_json, volume_path
 from supervisor.cli.commands.objects import declare_format, get_known, print_objects
 from supervisor.cli.context import Context, for_each
 from supervisor.cli.flags import Parser, subcommand
-from supervisor.cli.listing import Labelled, show
+from supervisor.cli.listing import Labelled, list_format, show
 from supervisor.spec.units import format_size
 
 _HEADINGS = {
@@ -77,12 +77,7 @@ def _list(words: Sequence[str], context: Context) -> int:
         "--filter",
         help="Show only volumes with this (dangling=true, driver=local, label=x=y, name=part)",
     )
-    parser.flag(
-        "--format",
-        default="table",
-        help="'table' (default), 'json', a template ('{{.Name}}') or 'table TEMPLATE' with the"
-        f" fields {', '.join(_HEADINGS)}",
-    )
+    list_format(parser, _HEADINGS, "{{.Name}}")
     parser.switch("-q", "--quiet", help="Only display volume names")
     options = parser.parse(words)
     found = context.client().get("/volumes", {"filters": filters_json(options.filter)})

@@ -6,6 +6,7 @@ from dataclasses import replace
 from signal import SIGKILL
 
 from supervisor.lifecycle.effects import Cleanup, Effect, Emit, KillCgroup, Persist, Spawn
+from supervisor.lifecycle.restart import starts_with_agent
 from supervisor.lifecycle.state import Phase, State
 
 Outcome = tuple[State, tuple[Effect, ...]]
@@ -18,6 +19,17 @@ ALREADY_PAUSED = "Container {name} is already paused"
 def by_request(state: State, *, restart: bool) -> State:
     """Counters as a start by request finds them (docker resets RestartCount)."""
     return replace(state, restart_count=0, backoff=0.0, automatic=False, restart_requested=restart)
+
+
+def wanted_by_agent(state: State) -> bool:
+    """Whether the policy starts the container, once it is over, because the agent starts."""
+    return starts_with_agent(
+        state.policy,
+        code=state.exit.code if state.exit else 0,
+        stop_requested=state.stop_requested,
+        restart_count=state.restart_count,
+        by_agent=state.stopped_by_agent,
+    )
 
 
 def spawn(state: State, events: tuple[Emit, ...] = ()) -> Outcome:

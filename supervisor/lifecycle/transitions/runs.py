@@ -16,7 +16,7 @@ from supervisor.lifecycle.facts import (
     TaskStarted,
 )
 from supervisor.lifecycle.oom import verdict
-from supervisor.lifecycle.restart import next_delay, starts_with_agent, wants_restart
+from supervisor.lifecycle.restart import next_delay, wants_restart
 from supervisor.lifecycle.state import START_FAILED, Exit, Phase, State
 from supervisor.lifecycle.transitions.common import (
     Outcome,
@@ -26,6 +26,7 @@ from supervisor.lifecycle.transitions.common import (
     kill_event,
     settle,
     spawn,
+    wanted_by_agent,
 )
 
 
@@ -46,15 +47,9 @@ def backoff_over(state: State, fact: BackoffOver, now: float) -> Outcome:
 
 def agent_started(state: State, fact: AgentStarted, now: float) -> Outcome:
     """Start by the policy what was found at rest, with its delays begun anew."""
-    end = state.exit
-    wanted = starts_with_agent(
-        state.policy,
-        code=end.code if end else 0,
-        stop_requested=state.stop_requested,
-        restart_count=state.restart_count,
-        by_agent=state.stopped_by_agent,
-    )
-    return spawn(replace(state, automatic=True, backoff=0.0)) if wanted else (state, ())
+    if not wanted_by_agent(state):
+        return state, ()
+    return spawn(replace(state, automatic=True, backoff=0.0))
 
 
 def task_started(state: State, fact: TaskStarted, now: float) -> Outcome:

@@ -15,7 +15,6 @@ from supervisor.lifecycle.facts import (
     RestartRequested,
     StopRequested,
 )
-from supervisor.lifecycle.restart import starts_with_agent
 from supervisor.lifecycle.state import Phase, State
 from supervisor.lifecycle.transitions.common import (
     NOT_RUNNING,
@@ -24,6 +23,7 @@ from supervisor.lifecycle.transitions.common import (
     kill_all,
     kill_event,
     settle,
+    wanted_by_agent,
 )
 
 
@@ -45,14 +45,8 @@ def stop_restarting(state: State, fact: StopRequested, now: float) -> Outcome:
 
 def agent_started(state: State, fact: AgentStarted, now: float) -> Outcome:
     """A stop that the agent began as it ended, and died in: once it is over, the policy counts."""
-    wanted = state.stopped_by_agent and starts_with_agent(
-        state.policy,
-        code=0,
-        stop_requested=True,
-        restart_count=state.restart_count,
-        by_agent=True,
-    )
-    if not wanted or state.restart_requested:
+    again = state.stopped_by_agent and wanted_by_agent(state)
+    if not again or state.restart_requested:
         return state, ()
     return replace(state, restart_requested=True), (Persist(),)
 

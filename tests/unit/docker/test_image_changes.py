@@ -38,6 +38,28 @@ BASE = ImageConfig(
             {"exposed_ports": ("53/udp", "80/tcp", "8000/tcp", "8001/tcp")},
         ),
         ('LABEL l=2 "a b"="c d"', {"labels": {"l": "2", "a b": "c d"}}),
+        ("HEALTHCHECK NONE", {"healthcheck": {"Test": ("NONE",)}}),
+        ("healthcheck  none ", {"healthcheck": {"Test": ("NONE",)}}),
+        (
+            'HEALTHCHECK CMD ["test", "-e", "/a b"]',
+            {"healthcheck": {"Test": ("CMD", "test", "-e", "/a b")}},
+        ),
+        (
+            "HEALTHCHECK CMD  test -e  /x || exit 1",
+            {"healthcheck": {"Test": ("CMD-SHELL", "test -e  /x || exit 1")}},
+        ),
+        (
+            "HEALTHCHECK CMD [test, --retries=1]",
+            {"healthcheck": {"Test": ("CMD-SHELL", "[test, --retries=1]")}},
+        ),
+        (
+            "HEALTHCHECK --interval= --timeout=0s --retries=0 -- CMD true",
+            {"healthcheck": {"Test": ("CMD-SHELL", "true")}},
+        ),
+        (
+            "HEALTHCHECK --retries=2 CMD a\nHEALTHCHECK CMD b",
+            {"healthcheck": {"Test": ("CMD-SHELL", "b")}},
+        ),
         ("USER 1000:1000", {"user": "1000:1000"}),
         ("VOLUME /data /more", {"volumes": ("/data", "/more")}),
         ('VOLUME ["/a b"]', {"volumes": ("/a b",)}),
@@ -53,6 +75,20 @@ BASE = ImageConfig(
 )
 def test_changes(change: str, expected: dict[str, Any]) -> None:
     assert apply_changes(BASE, [change]) == replace(BASE, **expected)
+
+
+def test_the_times_of_a_health_check() -> None:
+    flags = (
+        "--interval=1m30s   --timeout=1.5s --start-period=10s --start-interval='500ms' --retries=5"
+    )
+    assert apply_changes(BASE, [f"HEALTHCHECK {flags} cmd true"]).healthcheck == {
+        "Test": ("CMD-SHELL", "true"),
+        "Interval": 90_000_000_000,
+        "Timeout": 1_500_000_000,
+        "StartPeriod": 10_000_000_000,
+        "StartInterval": 500_000_000,
+        "Retries": 5,
+    }
 
 
 def test_a_shell_of_the_images_own() -> None:
@@ -81,6 +117,22 @@ def test_a_cmd_before_an_entrypoint_stays() -> None:
         ("EXPOSE 0", "invalid containerPort"),
         ("EXPOSE 70000", "invalid containerPort"),
         ("EXPOSE 9-8", "invalid containerPort"),
+        ("HEALTHCHECK", "HEALTHCHECK requires at least one argument"),
+        ("HEALTHCHECK --retries=3", "HEALTHCHECK requires at least one argument"),
+        ("HEALTHCHECK NONE true", "HEALTHCHECK NONE takes no arguments"),
+        ("HEALTHCHECK RUN true", r'unknown type "RUN" in HEALTHCHECK \(try CMD\)'),
+        ("HEALTHCHECK CMD", "missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK CMD []", "missing command after HEALTHCHECK CMD"),
+        ("HEALTHCHECK --every=1s CMD true", "unknown flag: --every: HEALTHCHECK has --interval"),
+        ("HEALTHCHECK --retries=1 --retries=2 CMD true", "duplicate flag specified: --retries"),
+        ("HEALTHCHECK --retries 3 CMD true", 'unknown type "3"'),
+        ("HEALTHCHECK --retries CMD true", "missing a value on flag: --retries"),
+        ("HEALTHCHECK --retries=many CMD true", "--retries: 'many' is no number"),
+        ("HEALTHCHECK --retries=-1 CMD true", r"--retries cannot be negative \(-1\)"),
+        ("HEALTHCHECK --retries=2147483648 CMD true", "is more than 2147483647"),
+        ("HEALTHCHECK --timeout=5 CMD true", "--timeout: invalid duration: '5'"),
+        ("HEALTHCHECK --timeout=-5s CMD true", 'Interval "timeout" cannot be less than 1ms'),
+        ("HEALTHCHECK --interval=10us CMD true", 'Interval "interval" cannot be less than 1ms'),
         ("STOPSIGNAL SIGNOPE", "invalid signal"),
         ("ONBUILD ONBUILD RUN x", "ONBUILD"),
         ("ONBUILD FROM x", "isn't allowed"),

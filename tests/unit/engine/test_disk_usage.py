@@ -1,82 +1,61 @@
-"""The size of a writable layer is found out once for all who ask at the same time."""
+"""Whose writable layers are measured, and who is told."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-import trio
-
-from supervisor.engine import disk_usage
 from supervisor.engine.disk_usage import written
 
 
-class Looks:
-    """In the place of the worker: counts, and takes as long as it is told."""
+class Sizes:
+    """Of every folder but those of `gone`; another question looks into `shared` already."""
 
-    def __init__(self) -> None:
-        self.begun = 0
-        self.go = trio.Event()
+    def __init__(self, gone: str = "", shared: str = "") -> None:
+        self.gone = gone
+        self.shared = shared
+        self.asked: list[str] = []
 
-    async def __call__(self, _engine: Any, _container: Any) -> int:
-        self.begun += 1
-        await self.go.wait()
-        return 100 + self.begun
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
-    looks = Looks()
-    monkeypatch.setattr(disk_usage, "_measure", looks)
-    return looks
+    async def of(self, folders: Iterable[str], tell: Callable[[str, int], None]) -> dict[str, int]:
+        self.asked = list(folders)
+        found = {folder: 512 for folder in self.asked if Path(folder).parent.name != self.gone}
+        for folder, size in found.items():
+            if Path(folder).parent.name != self.shared:
+                tell(folder, size)
+        return found
 
 
-def container(*, writable: bool = False) -> Any:
-    return SimpleNamespace(record=SimpleNamespace(rootfs_writable=writable), measuring=None)
+class Engine:
+    def __init__(self, sizes: Sizes) -> None:
+        self.told: list[tuple[str, str, int]] = []
+        root = Path("/data/containers")
+        self.host = SimpleNamespace(
+            sizes=sizes,
+            root=SimpleNamespace(containers=root),
+            bundle=lambda container: root / container.id,
+        )
+        self.metering = SimpleNamespace(written=lambda *words: self.told.append(words))
 
 
-async def ask(of: Any, answers: list[int]) -> None:
-    answers.append(await written(None, of))  # type: ignore[arg-type]
+def container(id: str, *, writable: bool = False) -> Any:
+    return SimpleNamespace(id=id, record=SimpleNamespace(rootfs_writable=writable))
 
 
-async def test_who_asks_meanwhile_gets_the_same_answer(
-    looks: Looks, autojump_clock: trio.testing.MockClock
-) -> None:
-    it, other = container(), container()
-    answers: list[int] = []
-    async with trio.open_nursery() as nursery:
-        for _ in range(5):
-            nursery.start_soon(ask, it, answers)
-        nursery.start_soon(ask, other, [])
-        await trio.testing.wait_all_tasks_blocked()
-        assert looks.begun == 2
-        looks.go.set()
-    assert len(set(answers)) == 1
-    assert len(answers) == 5
-    await ask(it, answers)
-    assert looks.begun == 3, "a later question has an answer of its own"
+async def ask(engine: Engine, *containers: Any) -> dict[str, int]:
+    return await written(engine, containers)  # type: ignore[arg-type]
 
 
-async def test_one_that_is_broken_off_is_begun_by_the_next(
-    looks: Looks, autojump_clock: trio.testing.MockClock
-) -> None:
-    it = container()
-    answers: list[int] = []
-    async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as first:
-            async with trio.open_nursery() as leaving:
-                leaving.start_soon(ask, it, answers)
-                await trio.testing.wait_all_tasks_blocked()
-                nursery.start_soon(ask, it, answers)
-                await trio.testing.wait_all_tasks_blocked()
-                first.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        assert (looks.begun, answers) == (2, [])
-        looks.go.set()
-    assert answers == [102]
+async def test_all_layers_are_one_question() -> None:
+    engine = Engine(sizes := Sizes())
+    found = await ask(engine, container("a"), container("b"), container("c", writable=True))
+    assert sizes.asked == ["/data/containers/a/upper", "/data/containers/b/upper"]
+    assert found == {"a": 512, "b": 512}, "a folder that is written to itself has no layer"
 
 
-async def test_a_folder_that_is_written_to_itself_has_no_layer(looks: Looks) -> None:
-    assert await written(None, container(writable=True)) == 0  # type: ignore[arg-type]
-    assert looks.begun == 0
+async def test_metrics_hear_once_of_what_is_known() -> None:
+    engine = Engine(Sizes(gone="b", shared="c"))
+    found = await ask(engine, container("a"), container("b"), container("c"))
+    assert found == {"a": 512, "c": 512}
+    assert engine.told == [("a", "/data/containers", 512)], "of a place that cannot go meanwhile"

@@ -20,6 +20,7 @@ from supervisor.engine.volumes import Volumes
 from supervisor.errors import Conflict, InvalidArgument, NotFound
 from supervisor.spec.mount_points import MountPoint, volume_names
 from supervisor.store.database import Database
+from supervisor.store.folder_sizes import FolderSizes
 from supervisor.store.layout import DataRoot
 from supervisor.store.volumes import KIND
 
@@ -34,6 +35,7 @@ class Surroundings:
     root: DataRoot
     database: Database
     bus: EventBus = field(default_factory=EventBus)
+    sizes: FolderSizes = field(default_factory=FolderSizes)
 
     def empty_trash_soon(self) -> None:
         """Nobody empties it here."""

@@ -23,7 +23,7 @@ volumes: {data: }
 IMAGES = {"box:1": "sha256:1", "box:2": "sha256:2"}
 
 
-def marked(project: wanted.Project, one: wanted.Network | wanted.Volume) -> dict[str, str]:
+def marked(project: wanted.Project, one: wanted.Resource) -> dict[str, str]:
     return marks.marked(one.config, {marks.PROJECT: project.name})
 
 
