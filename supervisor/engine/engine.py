@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -67,6 +66,7 @@ from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
+from supervisor.lifecycle.values import replace
 from supervisor.oci.platform import of_machine
 from supervisor.oci.reference import Reference
 from supervisor.registry.config import RegistryConfig

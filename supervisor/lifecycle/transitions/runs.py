@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from supervisor.lifecycle.effects import Emit, KillCgroup, Persist, Signal, StartBackoff
 from supervisor.lifecycle.facts import (
     AgentStarted,
@@ -27,6 +25,7 @@ from supervisor.lifecycle.transitions.common import (
     settle,
     spawn,
 )
+from supervisor.lifecycle.values import replace
 
 
 def start(state: State, fact: StartRequested, now: float) -> Outcome:
