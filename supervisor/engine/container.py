@@ -197,10 +197,7 @@ class Container:
     async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
-                failpoints.hit("container.record")
-                self._saved = self.host.save(self.record)
-                if self.state.phase in SETTLED and not self._known_by_record():
-                    await self._saved.wait()
+                await self._persist()
             case m.Spawn(run):
                 self.nursery.start_soon(self._run_task, run)
             case m.Signal(signal):
@@ -229,6 +226,22 @@ class Container:
             case m.Emit(action, attributes):
                 self.host.emit(self.record, action, dict(attributes))
 
+    async def _persist(self) -> None:
+        """Put the record on disk: at once what was decided, soon what a shim or file tells too."""
+        failpoints.hit("container.record")
+        if self._is_known_otherwise():
+            self.host.save_soon(self.record)
+            return
+        self._saved = self.host.save(self.record)
+        if self.state.phase in SETTLED:
+            await self._saved.wait()
+
+    def _is_known_otherwise(self) -> bool:
+        """After a crash now, start-up would find the same out again."""
+        if self.state.phase is Phase.RUNNING:  # the shim tells; a pause is nobody else's wish
+            return not self.state.freezing
+        return self.state.phase is Phase.EXITED and self._known_by_record()
+
     def _known_by_record(self) -> bool:
         """A crash now would lose nothing: start-up reads the same end from the exit record.
 
@@ -238,7 +251,9 @@ class Container:
         return recorded and self.state.policy.name == "no"
 
     async def saved(self) -> None:
-        """Return once the record is on disk as it was last handed over."""
+        """Return once the record is on disk as it was when it last changed its state."""
+        if self.host.waits(self.record):
+            self._saved = self.host.save(self.record)
         if self._saved is not None:
             await self._saved.wait()
 

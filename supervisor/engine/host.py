@@ -40,6 +40,8 @@ log = logging.getLogger("orlop.host")
 
 KIND = "container"
 CAP_SYS_RESOURCE = 24
+# What was observed, and would be again, is on disk this much later at most.
+WRITE_SECONDS = 0.1
 
 
 class Host:
@@ -84,6 +86,7 @@ class Host:
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
         self._trash_filled = trio.Event()
+        self._write_wanted = trio.Event()
         self.can_raise_limits = bool(self.facts.capabilities >> CAP_SYS_RESOURCE & 1)
         self.log_max_size = 10 << 20
         self.log_max_files = 3
@@ -114,10 +117,30 @@ class Host:
         """Let what `make` gives then (None: nothing) go into whatever transaction comes next."""
         self._unwritten[key] = make
 
+    def save_soon(self, record: Record) -> None:
+        """As `save_later`, and within WRITE_SECONDS if no other transaction comes."""
+        self.save_later(record)
+        self.write_soon()
+
+    def waits(self, record: Record) -> bool:
+        """Whether what the record says now is still to be handed to the database."""
+        return (KIND, record.id) in self._unwritten
+
+    def write_soon(self) -> None:
+        """Have what waits for a transaction written within WRITE_SECONDS."""
+        self._write_wanted.set()
+
     def write_now(self) -> None:
         """Queue what still waits for a transaction."""
         if waiting := self._waiting():
             self.database.submit(waiting)
+
+    async def _write_waiting(self) -> None:
+        while True:
+            await self._write_wanted.wait()
+            await trio.sleep(WRITE_SECONDS)
+            self._write_wanted = trio.Event()
+            self.write_now()
 
     def _waiting(self) -> list[Put]:
         waiting, self._unwritten = self._unwritten, {}
@@ -284,9 +307,11 @@ class Host:
         nursery.start_soon(self.watcher.run)
         nursery.start_soon(self.folders.run)
         nursery.start_soon(self._sweep_trash)
+        nursery.start_soon(self._write_waiting)
 
     def close(self) -> None:
-        """Release what is held: the zygote ends, its shims do not."""
+        """Release what is held: the zygote ends, its shims do not. The database is still open."""
+        self.write_now()
         self.zygote.close()
         self.watcher.close()
         self.folders.close()

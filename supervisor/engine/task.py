@@ -411,7 +411,7 @@ class Task:
     async def _release(self) -> None:
         """Give up the watch and the cgroup; one that stays busy is logged, and swept later."""
         await self._network.end()
-        self.host.write_now()
+        self.host.write_soon()
         if self.oom is not None:
             self.oom.stop()
             self.oom = None
