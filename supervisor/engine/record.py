@@ -83,19 +83,16 @@ class Record:
         """The record as one JSON document."""
         if not self._fixed:
             self._fixed = self._encode_fixed()
-        state = json.dumps(to_json(self.state), separators=(",", ":"))
-        network = json.dumps(to_json(self.network), separators=(",", ":"))
-        health = ""
+        health = b""
         if self.health is not None:
-            health = ',"health":' + json.dumps(to_json(self.health), separators=(",", ":"))
+            health = b',"health":' + _json(self.health)
         if self.history and not self._past:
-            past = json.dumps(to_json(self.history), separators=(",", ":"))
-            self._past = b',"history":' + past.encode()
+            self._past = b',"history":' + _json(self.history)
         return b'{"fixed":%b,"state":%b,"network":%b%b%b}' % (
             self._fixed,
-            state.encode(),
-            network.encode(),
-            health.encode(),
+            _json(self.state),
+            _json(self.network),
+            health,
             self._past,
         )
 
@@ -110,7 +107,7 @@ class Record:
 
     def _encode_fixed(self) -> bytes:
         # Apart from what each run changes, so that a transition is cheap to save.
-        return json.dumps(
+        return _encode(
             {
                 "version": VERSION,
                 "id": self.id,
@@ -125,9 +122,19 @@ class Record:
                 "mounts": to_json(self.mounts),
                 "take_volumes": self.take_volumes,
                 "endpoints": to_json(self.endpoints),
-            },
-            separators=(",", ":"),
-        ).encode()
+            }
+        )
+
+
+def _json(value: Any) -> bytes:
+    return _encode(to_json(value))
+
+
+def _encode(data: Any) -> bytes:
+    try:
+        return msgspec.json.encode(data)
+    except UnicodeEncodeError:  # half a surrogate pair: a path in an error's text is not UTF-8
+        return json.dumps(data, separators=(",", ":")).encode()
 
 
 def decode(document: bytes) -> Record:
