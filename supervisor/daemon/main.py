@@ -146,6 +146,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _set_up_log(level: str) -> None:
     logging.Formatter.converter = time.gmtime
+    # What no line says need not be found out for each (Logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",

@@ -137,20 +137,29 @@ class ShimClient:
                 await trio.lowlevel.wait_readable(self.connection)
 
     async def _send(self, packet: bytes, fds: Sequence[int]) -> None:
+        if self._fits(packet, fds):
+            return
         with trio.move_on_after(SILENCE_SECONDS) as scope:
-            while True:
-                if self.gone:
-                    raise ShimGone("the shim is gone")
-                try:
-                    socket.send_fds(self.connection, [packet], list(fds))
-                except BlockingIOError:
-                    await self._room()
-                except OSError as error:
-                    raise ShimGone(f"the shim is gone: {error}") from None
-                else:
-                    return
+            await self._room()
+            while not self._fits(packet, fds):
+                await self._room()
         if scope.cancelled_caught:
             raise Unavailable(f"the shim has not read for {SILENCE_SECONDS:.0f} s (is it stopped?)")
+
+    def _fits(self, packet: bytes, fds: Sequence[int]) -> bool:
+        """Send it; False where there is no room now. ShimGone."""
+        if self.gone:
+            raise ShimGone("the shim is gone")
+        try:
+            if fds:
+                socket.send_fds(self.connection, [packet], list(fds))
+            else:
+                self.connection.send(packet)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ShimGone(f"the shim is gone: {error}") from None
+        return True
 
     async def _room(self) -> None:
         """Wait until a message fits, or the connection is closed."""
