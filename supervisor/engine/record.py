@@ -10,6 +10,7 @@ import msgspec
 
 from supervisor.docker.create import CreateBody
 from supervisor.docker.mounts import mount_points
+from supervisor.engine.encoding import dumps, encode
 from supervisor.errors import InvalidArgument, ProtocolError
 from supervisor.lifecycle.health import Health
 from supervisor.lifecycle.history import LENGTH, PastRun
@@ -85,13 +86,13 @@ class Record:
             self._fixed = self._encode_fixed()
         health = b""
         if self.health is not None:
-            health = b',"health":' + _json(self.health)
+            health = b',"health":' + encode(self.health)
         if self.history and not self._past:
-            self._past = b',"history":' + _json(self.history)
+            self._past = b',"history":' + encode(self.history)
         return b'{"fixed":%b,"state":%b,"network":%b%b%b}' % (
             self._fixed,
-            _json(self.state),
-            _json(self.network),
+            encode(self.state),
+            encode(self.network),
             health,
             self._past,
         )
@@ -107,7 +108,7 @@ class Record:
 
     def _encode_fixed(self) -> bytes:
         # Apart from what each run changes, so that a transition is cheap to save.
-        return _encode(
+        return dumps(
             {
                 "version": VERSION,
                 "id": self.id,
@@ -124,17 +125,6 @@ class Record:
                 "endpoints": to_json(self.endpoints),
             }
         )
-
-
-def _json(value: Any) -> bytes:
-    return _encode(to_json(value))
-
-
-def _encode(data: Any) -> bytes:
-    try:
-        return msgspec.json.encode(data)
-    except UnicodeEncodeError:  # half a surrogate pair: a path in an error's text is not UTF-8
-        return json.dumps(data, separators=(",", ":")).encode()
 
 
 def decode(document: bytes) -> Record:
