@@ -48,6 +48,7 @@ log = logging.getLogger("orlop.daemon")
 
 OOM_SCORE_ADJ = -999
 EXIT_FAILURE = 1
+UMASK = 0o022  # whatever it was started with: modes are meant as they are given
 
 
 def parser() -> argparse.ArgumentParser:
@@ -132,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
         _set_up_log(config.log_level)
+        os.umask(UMASK)
         switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
         trio.run(serve, config)

@@ -11,6 +11,8 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -80,6 +82,11 @@ class Container:
     def id(self) -> str:
         """The full id."""
         return self.record.id
+
+    @cached_property
+    def bundle(self) -> Path:
+        """Its folder in the data root."""
+        return self.host.root.bundle(self.id)
 
     @property
     def state(self) -> State:

@@ -16,7 +16,7 @@ from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.metering import Metering
 from supervisor.engine.record import Record
-from supervisor.engine.stubs import make_stubs
+from supervisor.engine.stubs import layers_stubs, make_upper, plan_stubs
 from supervisor.engine.watcher import Watcher
 from supervisor.engine.zygote import Zygote
 from supervisor.errors import KernelError, NotFound
@@ -40,6 +40,8 @@ log = logging.getLogger("orlop.host")
 
 KIND = "container"
 CAP_SYS_RESOURCE = 24
+# What is thrown away within this time is deleted together.
+TRASH_SECONDS = 0.2
 # What was observed, and would be again, is on disk this much later at most.
 WRITE_SECONDS = 0.1
 
@@ -150,32 +152,25 @@ class Host:
 
     def bundle(self, container: Container) -> Path:
         """The container's folder."""
-        return self.root.bundle(container.id)
+        return container.bundle
 
     def make_folders(self, record: Record) -> None:
         """The bundle with its empty upper; it is there whole or not at all, whenever we die."""
-        bundle, making = self.root.bundle(record.id), self.root.tmp / secrets.token_hex(16)
-        making.mkdir(mode=0o700)
+        making = f"{self.root.tmp}/{secrets.token_hex(16)}"
+        os.mkdir(making, 0o700)
         try:
             if not record.rootfs_writable:
-                upper, work = making / "upper", making / "work"
-                upper.mkdir()
-                work.mkdir(mode=0o700)
-                # The upper's own mode and owner are those of "/" in the container.
-                like = Path(record.lowers[0]).stat()
-                upper.chmod(like.st_mode & 0o7777)
-                os.chown(upper, like.st_uid, like.st_gid)
-                make_stubs(upper, record.lowers, record.stubs)
-            making.rename(bundle)
+                plan = layers_stubs if record.image_id else plan_stubs
+                make_upper(f"{making}/upper", plan(record.lowers, record.stubs))
+                os.mkdir(f"{making}/work", 0o700)
+            os.rename(making, self.root.bundle(record.id))
         except BaseException:
             discard(making, self.root.trash)
             raise
 
     async def remove_resources(self, record: Record) -> None:
         """Take the bundle away; what it held is deleted later, from the trash."""
-        bundle = self.root.bundle(record.id)
-        if bundle.exists():
-            discard(bundle, self.root.trash)
+        if discard(self.root.bundle(record.id), self.root.trash):
             self.empty_trash_soon()
 
     def empty_trash_soon(self) -> None:
@@ -185,6 +180,7 @@ class Host:
     async def _sweep_trash(self) -> None:
         while True:
             await self._trash_filled.wait()
+            await trio.sleep(TRASH_SECONDS)
             self._trash_filled = trio.Event()
             for error in await trio.to_thread.run_sync(empty_trash, self.root.trash):
                 log.warning("trash: %s", error)
@@ -193,23 +189,22 @@ class Host:
 
     def spec(self, container: Container, run: int, paths: CgroupPaths) -> Spec:
         """The runtime spec of one run."""
-        record = container.record
-        bundle = self.root.bundle(record.id)
+        record, bundle = container.record, str(container.bundle)
         if record.rootfs_writable:
             root = Overlay(lower=record.lowers)
         else:
             volatile = record.options.auto_remove
             if volatile:
-                _forget_volatile(bundle / "work")
+                _forget_volatile(f"{bundle}/work")
             root = Overlay(
                 lower=record.lowers,
-                upper=str(bundle / "upper"),
-                work=str(bundle / "work"),
+                upper=f"{bundle}/upper",
+                work=f"{bundle}/work",
                 volatile=volatile,
             )
         options = record.options
         output = Log(
-            path=str(bundle / FILE_NAME),
+            path=f"{bundle}/{FILE_NAME}",
             max_size=options.log_max_size,
             max_files=options.log_max_files,
         )
@@ -221,18 +216,19 @@ class Host:
             cgroup=paths,
             log=output,
             host=self.facts,
-            provided=etc_files.mounts(bundle, record),
+            provided=etc_files.mounts(container.bundle, record),
             shared_name=self._shared_name(options),
         )
 
-    def write_etc(self, record: Record) -> None:
+    def write_etc(self, container: Container) -> None:
         """Write what a new run finds at /etc/hosts and its like."""
+        record = container.record
         runs, around = self.network_runs, etc_files.Surroundings()
         if runs is not None:
             around = etc_files.Surroundings(
                 gateway=runs.gateway(record), named=runs.uses_names(record), dns=self.dns
             )
-        etc_files.write(self.root.bundle(record.id), record, self.hostname(record), around)
+        etc_files.write(container.bundle, record, self.hostname(record), around)
 
     def hostname(self, record: Record) -> str:
         """What a run of it calls itself."""
@@ -291,7 +287,7 @@ class Host:
         self.bus.publish(KIND, action, record.id, {**common, **attributes})
         if action == "die":
             self.run_ended(record.id)
-        if action in ("die", "destroy"):
+        if action in ("die", "destroy") and self.folders.are_watched:
             self.folders.wake(self.root.bundle(record.id))
 
     # --- small services -----------------------------------------------------------------
@@ -340,12 +336,12 @@ def thermal_paths() -> tuple[str, ...]:
     return tuple(str(p) for p in sorted(base.glob("cpu[0-9]*/thermal_throttle")))
 
 
-def _forget_volatile(work: Path) -> None:
+def _forget_volatile(work: str) -> None:
     """Let a volatile overlay be mounted again: the kernel marks it to refuse (overlayfs.rst)."""
-    mark = work / "work" / "incompat" / "volatile"
+    mark = f"{work}/work/incompat/volatile"
     try:
-        mark.rmdir()
+        os.rmdir(mark)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise KernelError("rmdir", str(mark), error.errno or 0) from None
+        raise KernelError("rmdir", mark, error.errno or 0) from None

@@ -65,7 +65,7 @@ class TaskNetwork:
             except OrlopError:
                 self._done.set()
                 return
-            self._container.host.write_etc(self._container.record)
+            self._container.host.write_etc(self._container)
         await self.make()
 
     async def wire(self, shim: ShimClient) -> None:
