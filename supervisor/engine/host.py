@@ -182,8 +182,11 @@ class Host:
             await self._trash_filled.wait()
             await trio.sleep(TRASH_SECONDS)
             self._trash_filled = trio.Event()
-            for error in await trio.to_thread.run_sync(empty_trash, self.root.trash):
-                log.warning("trash: %s", error)
+            await trio.to_thread.run_sync(self._empty_trash)
+
+    def _empty_trash(self) -> None:
+        for error in empty_trash(self.root.trash):
+            log.warning("trash: %s", error)
 
     # --- specs and limits ---------------------------------------------------------------
 
@@ -308,6 +311,8 @@ class Host:
     def close(self) -> None:
         """Release what is held: the zygote ends, its shims do not. The database is still open."""
         self.write_now()
+        if self._trash_filled.is_set():
+            self._empty_trash()
         self.zygote.close()
         self.watcher.close()
         self.folders.close()
