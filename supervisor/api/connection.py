@@ -14,12 +14,15 @@ import fcntl
 import os
 import socket as stdlib_socket
 import termios
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache
 
 import h11
 import trio
 
 from supervisor.api import limits
+from supervisor.api.hangups import HangUps
 from supervisor.api.messages import (
     BASE_HEADERS,
     Answer,
@@ -62,8 +65,9 @@ class Connection:
     `waiting` is the scope of an idle wait for the next request, None while one is answered.
     """
 
-    def __init__(self, stream: trio.SocketStream, peer: Peer) -> None:
+    def __init__(self, stream: trio.SocketStream, peer: Peer, hang_ups: HangUps) -> None:
         self.peer = peer
+        self._hang_ups = hang_ups
         self._socket = stream.socket
         self._fd = stream.socket.fileno()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
@@ -260,6 +264,10 @@ class Connection:
         return True
 
     # --- the socket ---------------------------------------------------------------------
+
+    def watched(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call back when the client has closed its side, while the block lasts."""
+        return self._hang_ups.watched(self._fd, callback)
 
     async def hung_up(self) -> None:
         """Return when the client has closed its side; meant for the length of an answer."""
