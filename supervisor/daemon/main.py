@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import resource
@@ -241,6 +242,7 @@ async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
             async with trio.open_nursery() as serving:
                 await serving.start(server.serve, listeners)
                 serving.start_soon(_stop_on, signals, server, engine, on_exit)
+                gc.freeze()  # what was made until here stays: the collector need not look at it
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))
         nursery.cancel_scope.cancel()

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 def check_resources(resources: Resources) -> None:
     """InvalidArgument for limits that cannot be on this host."""
-    last = os.sysconf("SC_NPROCESSORS_CONF") - 1
-    validate(resources, cpus=f"0-{last}")
+    cpus = ""
+    if resources.cpuset_cpus:
+        cpus = f"0-{os.sysconf('SC_NPROCESSORS_CONF') - 1}"
+    validate(resources, cpus=cpus)
 
 
 def check_binds(points: Iterable[MountPoint]) -> None:

@@ -111,7 +111,7 @@ class Engine:
         self.pruning = Pruning(self)
         self.reconciling = Reconciler(self)
         self._nursery: trio.Nursery | None = None
-        self._rng = random.SystemRandom()
+        self._rng = random.Random()  # noqa: S311 - names are no secrets
         host.forget, host.find = self._forget, self.find
         host.exec_exited, host.detached = self.execs.exited, self.execs.detached
         host.run_ended = self.execs.container_ended
@@ -193,7 +193,8 @@ class Engine:
             options = await self.userns.give(record)
             async with taking(self.volumes, points) as taken:
                 record.mounts = taken.points
-                record.options = replace(options, binds=(*options.binds, *taken.mounts))
+                if taken.mounts:
+                    record.options = replace(options, binds=(*options.binds, *taken.mounts))
                 await self._store(record, taken)
                 self.add(record)
         except BaseException:
@@ -235,10 +236,11 @@ class Engine:
         """The options of a merged request, checked against this host."""
         options = container_options(merged, device_nodes.look_up, points)
         asked = merged.host_config.log_config.config
-        if "max-size" not in asked:
-            options = replace(options, log_max_size=self.host.log_max_size)
-        if "max-file" not in asked:
-            options = replace(options, log_max_files=self.host.log_max_files)
+        options = replace(
+            options,
+            log_max_size=options.log_max_size if "max-size" in asked else self.host.log_max_size,
+            log_max_files=options.log_max_files if "max-file" in asked else self.host.log_max_files,
+        )
         checks.check_resources(options.resources)
         return options
 
@@ -269,7 +271,8 @@ class Engine:
         self.execs.forget(container.id)
         self.userns.removed(container.record)
         self.metering.removed(container.id)
-        self.nursery.start_soon(self.images.release, self.uses)
+        if self.images.has_removed:
+            self.nursery.start_soon(self.images.release, self.uses)
 
     def _new_id(self) -> str:
         while (new := ids.new_id(secrets.token_bytes(32))) in self.containers:

@@ -112,7 +112,8 @@ class Task:
             self._nursery = nursery
             nursery.start_soon(self.shim.run)
             if launch is not None:
-                nursery.start_soon(self._network.make)
+                if not self._network.is_done:
+                    nursery.start_soon(self._network.make)
                 nursery.start_soon(launch)
             async for event in self.shim.events:
                 await self.take(event)

@@ -43,6 +43,8 @@ class TaskNetwork:
             except OrlopError as error:
                 self._refuse_network(error)
                 raise
+        if self._runs is None or self._runs.find(self._container) is None:
+            self._done.set()  # nothing is to be made
 
     async def make(self) -> None:
         """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
