@@ -31,6 +31,8 @@ from supervisor.errors import NotFound, OrlopError, Unavailable
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
+from supervisor.spec.networks import CONTAINER_PREFIX
+from supervisor.spec.types import Spec
 from supervisor.store.database import Ticket
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Container:
         self.task: Task | None = None
         self.forgotten = trio.Event()
         self.check = check_of(record.body)
+        # As it was made at the creation, until it is used or an update outdates it.
+        self.first_spec: Spec | None = None
         self.given_up = 0  # the latest run that is ended because it is unhealthy
         # What it was made from and the view itself: see `view.container_view`.
         self.view: tuple[tuple[object, ...], ContainerView] | None = None
@@ -95,13 +99,19 @@ class Container:
         return self.record.state
 
     @property
+    def shares_network(self) -> bool:
+        """It is in another container's network, whose names and files it has."""
+        return self.record.options.network.startswith(CONTAINER_PREFIX)
+
+    @property
     def followed(self) -> bool:
         """Somebody sees a run to its end, or takes away what is left of it."""
         return self.task is not None or not self._run_over.is_set()
 
     async def rest(self) -> None:
         """Return when nothing is left of a run that is over."""
-        await self._run_over.wait()
+        if not self._run_over.is_set():
+            await self._run_over.wait()
 
     # --- facts and requests -------------------------------------------------------------
 
@@ -301,7 +311,7 @@ class Container:
 
     async def _run_task(self, run: int) -> None:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""
-        await self._run_over.wait()
+        await self.rest()
         self._run_over = trio.Event()
         await self.tree.begin_run()
         task = Task(self, run)
@@ -345,7 +355,7 @@ class Container:
             self.post(fact)
 
     async def _clean_up(self) -> None:
-        await self._run_over.wait()
+        await self.rest()
         await self.tree.close()
         self.drop_early_clients()
         try:

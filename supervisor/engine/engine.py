@@ -74,6 +74,7 @@ from supervisor.registry.service import Registries
 from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
+from supervisor.spec.types import Spec
 from supervisor.store.images import Image, ImageStore
 from supervisor.store.removal import ImageUse
 from supervisor.wire.logrecord import Record as LogRecord
@@ -195,8 +196,8 @@ class Engine:
                 record.mounts = taken.points
                 if taken.mounts:
                     record.options = replace(options, binds=(*options.binds, *taken.mounts))
-                await self._store(record, taken)
-                self.add(record)
+                first = await self._store(record, taken)
+                self.add(record).first_spec = first
         except BaseException:
             self.names.pop(record.name, None)
             raise
@@ -206,10 +207,13 @@ class Engine:
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
 
-    async def _store(self, record: Record, taken: Taking) -> None:
-        """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
+    async def _store(self, record: Record, taken: Taking) -> Spec:
+        """Put a new container, and its volumes that are new, on disk; nothing stays if it fails.
+
+        Gives the spec of its first run.
+        """
         try:
-            checks.try_spec(self.host, record)
+            first = self.host.spec(record, 1)  # what cannot start is refused now
             failpoints.hit("create.record")
             # The record first: a crash in between leaves a row that start-up can clean after.
             saved = self.host.save(record, taken.rows)
@@ -218,6 +222,7 @@ class Engine:
             await saved.wait()
             failpoints.hit("create.volumes")
             await fill(self.volumes, taken, record.lowers)
+            return first
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.host.delete(record).wait()
@@ -451,6 +456,7 @@ class Engine:
         if task is not None and task.group is not None:
             unwritten = checks.update_group(self.host, task.group, options)
         record.body, record.options = merged, options
+        container.first_spec = None
         record.state = replace(record.state, policy=policy)
         record.changed()
         await self.host.save(record).wait()

@@ -27,7 +27,7 @@ from supervisor.spec import devices
 from supervisor.spec.build import HostFacts, build_spec, device_rules, effective_hostname
 from supervisor.spec.networks import CONTAINER_PREFIX
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
+from supervisor.spec.types import DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
 from supervisor.store.files import discard, empty_trash
 from supervisor.store.layout import DataRoot
@@ -190,9 +190,9 @@ class Host:
 
     # --- specs and limits ---------------------------------------------------------------
 
-    def spec(self, container: Container, run: int, paths: CgroupPaths) -> Spec:
-        """The runtime spec of one run."""
-        record, bundle = container.record, str(container.bundle)
+    def spec(self, record: Record, run: int) -> Spec:
+        """The runtime spec of one run; InvalidArgument for what cannot start."""
+        bundle = self.root.bundle(record.id)
         if record.rootfs_writable:
             root = Overlay(lower=record.lowers)
         else:
@@ -216,10 +216,10 @@ class Host:
             id=record.id,
             run=run,
             root=root,
-            cgroup=paths,
+            cgroup=self.hierarchy.open(record.id).paths,
             log=output,
             host=self.facts,
-            provided=etc_files.mounts(container.bundle, record),
+            provided=etc_files.mounts(bundle, record),
             shared_name=self._shared_name(options),
         )
 

@@ -73,7 +73,7 @@ class ShimClient:
                     try:
                         if not packet:
                             break
-                        await self._take(shim_protocol.decode(packet), fds)
+                        self._take(shim_protocol.decode(packet), fds)
                     finally:
                         for fd in fds:  # what nobody took
                             os.close(fd)
@@ -130,11 +130,11 @@ class ShimClient:
             event.set()
 
     async def _receive(self) -> tuple[bytes, list[int]]:
+        # Waiting comes first: messages seldom come together, and if they do, others get a turn.
         while True:
-            try:
+            await trio.lowlevel.wait_readable(self.connection)
+            with suppress(BlockingIOError):
                 return receive(self.connection)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self.connection)
 
     async def _send(self, packet: bytes, fds: Sequence[int]) -> None:
         if self._fits(packet, fds):
@@ -168,7 +168,7 @@ class ShimClient:
                 if not self.gone:
                     await trio.lowlevel.wait_writable(self.connection)
 
-    async def _take(self, message: Message, fds: list[int]) -> None:
+    def _take(self, message: Message, fds: list[int]) -> None:
         if message.get("event") == "hello":
             self.shim_pid = int(message.get("shim_pid", 0))
             self.version = int(message.get("version", 0))
@@ -177,7 +177,7 @@ class ShimClient:
         elif "event" in message:
             if message["event"] == "network" and fds and self._network < 0:
                 self._network = fds.pop()
-            await self._send_events.send(message)
+            self._send_events.send_nowait(message)
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message
             self._waiting[number].set()

@@ -210,8 +210,10 @@ class Task:
         self.host.metering.stage("cgroup", begun)
 
     async def _write_bundle(self) -> None:
-        paths = self.host.hierarchy.open(self.container.id).paths
-        spec = self.host.spec(self.container, self.run, paths)
+        container = self.container
+        spec, container.first_spec = container.first_spec, None
+        if spec is None or spec.run != self.run or container.shares_network:
+            spec = self.host.spec(container.record, self.run)
         self.host.write_etc(self.container)
         # Not durable: it is written anew for each run, and a shim reads it at once.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -324,7 +326,8 @@ class Task:
         self._over = True  # from here on it is reported, once
         self.recorded = durable
         self.host.metering.log_dropped(record.log_dropped)
-        await self._launched.wait()  # a start is told before the end
+        if not self._launched.is_set():
+            await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
         await self._network.end()
         seen = self.oom.seen if self.oom else 0

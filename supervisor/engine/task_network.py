@@ -93,7 +93,8 @@ class TaskNetwork:
         Returns when all is there that a start needs, the record on disk included; else raises
         the refusal.
         """
-        await self._done.wait()
+        if not self._done.is_set():
+            await self._done.wait()
         if self.refusal is None:
             try:
                 # What runs is on disk as what runs, or the next supervisor would not look for it.
