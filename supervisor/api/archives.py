@@ -10,6 +10,7 @@ from supervisor.api import limits
 from supervisor.api.connection import Connection
 from supervisor.api.exchange import Exchange
 from supervisor.api.messages import EMPTY, Answer, json_answer
+from supervisor.api.output import closing
 from supervisor.docker.changes import change_json
 from supervisor.docker.query import boolean
 from supervisor.errors import InvalidArgument, Unavailable
@@ -66,11 +67,12 @@ async def send_pieces(connection: Connection, pieces: AsyncIterable[bytes]) -> b
 
     Raises Unavailable for a client that takes nothing for long: it would keep a worker.
     """
-    async for piece in pieces:
-        with trio.move_on_after(limits.STREAM_SECONDS) as scope:
-            await connection.chunk(piece)
-        if scope.cancelled_caught:
-            raise Unavailable("the client took nothing for too long")
+    async with closing(pieces):
+        async for piece in pieces:
+            with trio.move_on_after(limits.STREAM_SECONDS) as scope:
+                await connection.chunk(piece)
+            if scope.cancelled_caught:
+                raise Unavailable("the client took nothing for too long")
     return b""
 
 

@@ -14,12 +14,24 @@ import fcntl
 import os
 import socket as stdlib_socket
 import termios
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import lru_cache
 
 import h11
 import trio
 
 from supervisor.api import limits
-from supervisor.api.messages import Answer, Headers, base_headers, reason
+from supervisor.api.hangups import HangUps
+from supervisor.api.messages import (
+    BASE_HEADERS,
+    Answer,
+    Header,
+    Headers,
+    base_headers,
+    date,
+    reason,
+)
 from supervisor.api.peer import Peer
 from supervisor.errors import InvalidArgument, OrlopError
 
@@ -53,8 +65,9 @@ class Connection:
     `waiting` is the scope of an idle wait for the next request, None while one is answered.
     """
 
-    def __init__(self, stream: trio.SocketStream, peer: Peer) -> None:
+    def __init__(self, stream: trio.SocketStream, peer: Peer, hang_ups: HangUps) -> None:
         self.peer = peer
+        self._hang_ups = hang_ups
         self._socket = stream.socket
         self._fd = stream.socket.fileno()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
@@ -162,11 +175,17 @@ class Connection:
         return bytes(self._h11.trailing_data[0])
 
     async def _receive(self, size: int = limits.RECEIVE_SIZE) -> None:
-        try:
-            data = await self._socket.recv(size)
-        except OSError as error:
-            raise Disconnected(str(error)) from None
-        self._h11.receive_data(data)
+        # Waiting comes first: a client that has asked waits for its answer before it asks more.
+        # And a busy one gives way to the others here.
+        while True:
+            await trio.lowlevel.wait_readable(self._fd)
+            try:
+                self._h11.receive_data(os.read(self._fd, size))
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise Disconnected(str(error)) from None
+            return
 
     async def _continue(self) -> None:
         if self._h11.they_are_waiting_for_100_continue:
@@ -177,19 +196,12 @@ class Connection:
 
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
-        status, body, extra = answer
-        headers = base_headers()
-        headers += extra
-        if status not in (204, 304):
-            headers.append((b"Content-Length", b"%d" % len(body)))
-        head = self._h11.send(
-            h11.Response(status_code=status, headers=headers, reason=reason(status))
-        )
-        assert head is not None
+        head = self._h11.send(_response(answer.status, answer.headers, len(answer.body), date()))
+        body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
         data = self._h11.send(h11.Data(body)) if body and not is_head else b""
         self._h11.send(h11.EndOfMessage())
-        await self._write(head + (data or b""))
+        await self._write(head + data)
 
     async def refuse(self, answer: Answer) -> None:
         """Write an answer to what could not be read to its end, as the last on this connection."""
@@ -253,6 +265,10 @@ class Connection:
 
     # --- the socket ---------------------------------------------------------------------
 
+    def watched(self, callback: Callable[[], None]) -> AbstractContextManager[None]:
+        """Call back when the client has closed its side, while the block lasts."""
+        return self._hang_ups.watched(self._fd, callback)
+
     async def hung_up(self) -> None:
         """Return when the client has closed its side; meant for the length of an answer."""
         try:
@@ -301,3 +317,12 @@ class Connection:
                     left -= len(data)
             except OSError:
                 return
+
+
+@lru_cache(maxsize=64)
+def _response(status: int, extra: tuple[Header, ...], length: int, date: bytes) -> h11.Response:
+    """The head of a whole answer: most are alike, and h11 looks at each header of each."""
+    headers = [*BASE_HEADERS, (b"Date", date), *extra]
+    if status not in (204, 304):
+        headers.append((b"Content-Length", b"%d" % length))
+    return h11.Response(status_code=status, headers=headers, reason=reason(status))

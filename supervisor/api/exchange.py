@@ -16,7 +16,7 @@ from supervisor.api.messages import (
     query_values,
 )
 from supervisor.docker.routes import Version
-from supervisor.errors import InvalidArgument, sole_error
+from supervisor.errors import InvalidArgument
 
 Produce = Callable[[Connection], Awaitable[bytes]]
 """Writes pieces of a body and returns what is left to write with its end."""
@@ -122,17 +122,6 @@ class Exchange:
 
 
 async def _unless_hung_up(connection: Connection, produce: Produce) -> bytes | None:
-    last = None
-
-    async def watch(scope: trio.CancelScope) -> None:
-        await connection.hung_up()
-        scope.cancel()
-
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch, nursery.cancel_scope)
-            last = await produce(connection)
-            nursery.cancel_scope.cancel()
-    except ExceptionGroup as group:
-        raise sole_error(group) from None
-    return last
+    with trio.CancelScope() as scope, connection.watched(scope.cancel):
+        return await produce(connection)
+    return None

@@ -20,14 +20,16 @@ JSON_TYPE = b"application/json"
 RAW_STREAM = b"application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = b"application/vnd.docker.multiplexed-stream"
 
-Headers = list[tuple[bytes, bytes]]
+Header = tuple[bytes, bytes]
+Headers = list[Header]
 
-_BASE: Headers = [
+BASE_HEADERS: tuple[Header, ...] = (
     (b"Api-Version", API_VERSION.encode()),
     (b"Docker-Experimental", b"false"),
     (b"Ostype", b"linux"),
     (b"Server", f"Orlop/{__version__} (linux)".encode()),
-]
+)
+"""Of every answer, beside `Date`."""
 _JSON = (b"Content-Type", JSON_TYPE)
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _encode = msgspec.json.Encoder().encode
@@ -38,7 +40,7 @@ class Answer(NamedTuple):
 
     status: int
     body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    headers: tuple[Header, ...] = ()
 
 
 NO_CONTENT = Answer(204)
@@ -68,7 +70,12 @@ def reason(status: int) -> bytes:
 
 def base_headers() -> Headers:
     """A new list of the headers that every answer has."""
-    return [*_BASE, (b"Date", _date(int(time.time())))]
+    return [*BASE_HEADERS, (b"Date", date())]
+
+
+def date() -> bytes:
+    """The time now, as the header `Date` has it."""
+    return _date(int(time.time()))
 
 
 @lru_cache(maxsize=2)

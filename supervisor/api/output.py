@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -79,7 +79,7 @@ async def send_items(
 
 
 @asynccontextmanager
-async def closing(items: AsyncIterator[Any]) -> AsyncIterator[None]:
+async def closing(items: AsyncIterable[Any]) -> AsyncIterator[None]:
     """Close an async generator at the end of the block; other iterators need nothing."""
     try:
         yield

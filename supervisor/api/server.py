@@ -19,6 +19,7 @@ from supervisor.api.connection import Connection, Disconnected, RequestTimeout
 from supervisor.api.engine_like import EngineLike
 from supervisor.api.exchange import Exchange
 from supervisor.api.handlers import HANDLERS, STREAMED
+from supervisor.api.hangups import HangUps
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
 from supervisor.api.peer import Peer, peer_of, refuse_web_pages
 from supervisor.api.tls import TlsStream, relay, shake_hands
@@ -53,6 +54,7 @@ class Server:
     def __init__(self, engine: EngineLike) -> None:
         self._engine = engine
         self._connections: set[Connection] = set()
+        self._hang_ups = HangUps()
         self._stopping = trio.Event()
         self._only_relayed: set[trio.CancelScope] = set()
 
@@ -63,6 +65,17 @@ class Server:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Accept until `stop`, then let what is under way end for up to DRAIN_SECONDS."""
+        try:
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._hang_ups.run)
+                await self._serve(listeners, task_status)
+                watching.cancel_scope.cancel()
+        finally:
+            self._hang_ups.close()
+
+    async def _serve(
+        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
+    ) -> None:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(
@@ -121,7 +134,7 @@ class Server:
 
     async def _serve_connection(self, stream: trio.SocketStream, peer: Peer) -> bool:
         """Serve requests; True where the stream was taken over."""
-        connection = Connection(stream, peer)
+        connection = Connection(stream, peer, self._hang_ups)
         self._connections.add(connection)
         try:
             while not self._stopping.is_set() and await self._serve_request(connection):

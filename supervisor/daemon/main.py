@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import os
 import resource
@@ -42,6 +43,7 @@ log = logging.getLogger("orlop.daemon")
 
 OOM_SCORE_ADJ = -999
 EXIT_FAILURE = 1
+UMASK = 0o022  # whatever it was started with: modes are meant as they are given
 
 
 def parser() -> argparse.ArgumentParser:
@@ -131,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
         _set_up_log(config.log_level)
+        os.umask(UMASK)
         switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
         trio.run(serve, config)
@@ -145,6 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _set_up_log(level: str) -> None:
     logging.Formatter.converter = time.gmtime
+    # What no line says need not be found out for each (Logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
@@ -235,6 +241,7 @@ async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
             async with trio.open_nursery() as serving:
                 await serving.start(server.serve, listeners)
                 serving.start_soon(_stop_on, signals, server, engine, on_exit)
+                gc.freeze()  # what was made until here stays: the collector need not look at it
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))
         nursery.cancel_scope.cancel()

@@ -6,7 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 import trio
@@ -116,16 +116,19 @@ class AgentMetering:
         self._pools_shown: frozenset[str] = frozenset()
         self._logs = LogGrowth()
 
-    @contextmanager
-    def operation(self, operation: str) -> Iterator[None]:
+    def operation(self, operation: str) -> AbstractContextManager[None]:
         """Around an operation of the API: how long it took, and whether it failed."""
+        if self._metrics is None:
+            return nullcontext()
         name = _OPERATIONS.get(operation)
-        if self._metrics is None or name is None:
-            with self.network_operation(_OF_NETWORKS.get(operation, "")):
-                yield
-            return
+        if name is None:
+            return self.network_operation(_OF_NETWORKS.get(operation, ""))
+        return self._container_operation(self._metrics, name)
+
+    @contextmanager
+    def _container_operation(self, metrics: Metrics, name: Operation) -> Iterator[None]:
         as_it_was: NotModified | None = None
-        with self._metrics.agent.operation(name):
+        with metrics.agent.operation(name):
             try:
                 yield
             except NotModified as error:  # an answer, and no failure

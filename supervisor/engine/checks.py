@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from supervisor.engine import system_calls
-from supervisor.engine.record import Record
 from supervisor.errors import InvalidArgument
 from supervisor.kernel.cgroups import Group
-from supervisor.spec.build import build_spec
 from supervisor.spec.cgroup import order_for_update
 from supervisor.spec.limits import missing, validate
 from supervisor.spec.mount_points import BIND, MountPoint
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import CgroupPaths, Log, Overlay, Resources
+from supervisor.spec.types import Resources
 
 if TYPE_CHECKING:
     from supervisor.engine.host import Host
@@ -25,8 +23,10 @@ if TYPE_CHECKING:
 
 def check_resources(resources: Resources) -> None:
     """InvalidArgument for limits that cannot be on this host."""
-    last = os.sysconf("SC_NPROCESSORS_CONF") - 1
-    validate(resources, cpus=f"0-{last}")
+    cpus = ""
+    if resources.cpuset_cpus:
+        cpus = f"0-{os.sysconf('SC_NPROCESSORS_CONF') - 1}"
+    validate(resources, cpus=cpus)
 
 
 def check_binds(points: Iterable[MountPoint]) -> None:
@@ -46,19 +46,6 @@ def check_rootfs(folder: str) -> str:
     if not Path(folder).is_dir():
         raise InvalidArgument(f"rootfs {folder}: no such folder")
     return os.path.realpath(folder)
-
-
-def try_spec(host: Host, record: Record) -> None:
-    """Build the spec once, so that what cannot start is refused at create."""
-    build_spec(
-        record.options,
-        id=record.id,
-        run=1,
-        root=Overlay(lower=record.lowers),
-        cgroup=CgroupPaths(),
-        log=Log(),
-        host=host.facts,
-    )
 
 
 def warnings(host: Host, options: ContainerOptions) -> list[str]:

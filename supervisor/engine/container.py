@@ -2,7 +2,8 @@
 
 Everything that happens to a container goes through its mailbox, one fact at a time; effects
 start or poke things and report back as facts. So no two operations on a container race,
-and none on different containers wait for each other.
+and none on different containers wait for each other. Only facts whose effects wait for the disk
+are the actor's own task's; all others are dealt with where they are reported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -19,6 +22,7 @@ from supervisor import failpoints
 from supervisor.docker.health import check_of
 from supervisor.docker.views import ContainerView
 from supervisor.engine.host import Host
+from supervisor.engine.mailbox import Answer, Closed, Letter, Mailbox
 from supervisor.engine.metering import exit_reason
 from supervisor.engine.record import Record
 from supervisor.engine.task import Task
@@ -27,6 +31,8 @@ from supervisor.errors import NotFound, OrlopError, Unavailable
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.history import past_run
 from supervisor.lifecycle.machine import Phase, State
+from supervisor.spec.networks import CONTAINER_PREFIX
+from supervisor.spec.types import Spec
 from supervisor.store.database import Ticket
 
 log = logging.getLogger("orlop.container")
@@ -35,6 +41,7 @@ log = logging.getLogger("orlop.container")
 SETTLED = frozenset({Phase.EXITED, Phase.RESTARTING, Phase.DEAD})
 # A process in uninterruptible sleep dies when the kernel lets it.
 UNKILLABLE_SECONDS = 20.0
+_FAILED = "container %s: %s failed"
 Predicate = Callable[[State], bool]
 
 
@@ -51,6 +58,8 @@ class Container:
         self.task: Task | None = None
         self.forgotten = trio.Event()
         self.check = check_of(record.body)
+        # As it was made at the creation, until it is used or an update outdates it.
+        self.first_spec: Spec | None = None
         self.given_up = 0  # the latest run that is ended because it is unhealthy
         # What it was made from and the view itself: see `view.container_view`.
         self.view: tuple[tuple[object, ...], ContainerView] | None = None
@@ -66,9 +75,7 @@ class Container:
         self._run_over = trio.Event()
         self._run_over.set()
         self._changed = trio.Event()
-        self._inbox_send, self._inbox = trio.open_memory_channel[tuple[m.Fact, "Answer | None"]](
-            float("inf")
-        )
+        self._mailbox = Mailbox(self._deal_at_once)
         # Sockets of clients that attached before the start: fd → attach fields.
         self.early_clients: dict[int, dict[str, Any]] = {}
 
@@ -77,10 +84,20 @@ class Container:
         """The full id."""
         return self.record.id
 
+    @cached_property
+    def bundle(self) -> Path:
+        """Its folder in the data root."""
+        return self.host.root.bundle(self.id)
+
     @property
     def state(self) -> State:
         """The machine's state now."""
         return self.record.state
+
+    @property
+    def shares_network(self) -> bool:
+        """It is in another container's network, whose names and files it has."""
+        return self.record.options.network.startswith(CONTAINER_PREFIX)
 
     @property
     def followed(self) -> bool:
@@ -89,15 +106,16 @@ class Container:
 
     async def rest(self) -> None:
         """Return when nothing is left of a run that is over."""
-        await self._run_over.wait()
+        if not self._run_over.is_set():
+            await self._run_over.wait()
 
     # --- facts and requests -------------------------------------------------------------
 
     def post(self, fact: m.Fact) -> None:
         """Report an observation; never blocks."""
         # Once forgotten, observations of what is gone mean nothing.
-        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
-            self._inbox_send.send_nowait((fact, None))
+        with suppress(Closed):
+            self._mailbox.deliver(Letter(fact))
 
     async def ask(self, request: m.Request) -> None:
         """Make a request; returns when it is accepted, raises why it is not.
@@ -110,8 +128,8 @@ class Container:
         self.check_understood()
         answer = Answer()
         try:
-            self._inbox_send.send_nowait((request, answer))
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self._mailbox.deliver(Letter(request, answer))
+        except Closed:
             raise NotFound(f"No such container: {self.record.name}") from None
         await answer.wait()
 
@@ -127,40 +145,48 @@ class Container:
 
     async def run(self) -> None:
         """The actor's loop, until the container is forgotten."""
-        async for fact, answer in self._inbox:
-            try:
-                state, effects = m.step(self.state, fact, trio.current_time())
-            except OrlopError as error:
-                if answer is not None:
-                    answer.refuse(_named(error, self.record.name))
-                continue
-            before = self.record.state
-            self.record.state = state
-            if state.exit is not None and before.exit is not state.exit:
-                self.exits += 1
-                self.stops += state.phase is not Phase.RESTARTING
-                self.last_exit = state.exit
-                self._remember(before, state.exit)
-            self.host.metering.stepped(self, fact, before)
-            self.host.run_seen(self)
-            failure = await self._perform_all(effects)
-            if answer is not None and failure is not None:
-                answer.refuse(OrlopError(f"{type(fact).__name__}: {failure}"))
-            elif answer is not None:
-                answer.accept()
-            self._notify()
-            if self.forgotten.is_set():
-                self._refuse_waiting()
-                return
+        while not self.forgotten.is_set():
+            letter = await self._mailbox.take()
+            effects = self._decide(letter) if letter.effects is None else letter.effects
+            self._conclude(letter, await self._perform_all(effects))
+        for letter in self._mailbox.close():
+            if letter.answer is not None:
+                letter.answer.refuse(NotFound(f"No such container: {self.record.name}"))
 
-    def _refuse_waiting(self) -> None:
-        """Nobody takes from the mailbox any more: answer what is in it, let nothing more in."""
-        with suppress(trio.WouldBlock):
-            while True:
-                _, answer = self._inbox.receive_nowait()
-                if answer is not None:
-                    answer.refuse(NotFound(f"No such container: {self.record.name}"))
-        self._inbox.close()
+    def _deal_at_once(self, letter: Letter) -> Letter | None:
+        effects = self._decide(letter)
+        if any(self._takes_time(effect) for effect in effects):
+            return letter._replace(effects=effects)
+        self._conclude(letter, self._perform_all_now(effects))
+        return None
+
+    def _decide(self, letter: Letter) -> tuple[m.Effect, ...]:
+        """The step that a fact makes: the state moves, and these effects are to be carried out."""
+        fact = letter.fact
+        try:
+            state, effects = m.step(self.state, fact, trio.current_time())
+        except OrlopError as error:
+            if letter.answer is not None:
+                letter.answer.refuse(_named(error, self.record.name))
+            return ()
+        before = self.record.state
+        self.record.state = state
+        if state.exit is not None and before.exit is not state.exit:
+            self.exits += 1
+            self.stops += state.phase is not Phase.RESTARTING
+            self.last_exit = state.exit
+            self._remember(before, state.exit)
+        self.host.metering.stepped(self, fact, before)
+        self.host.run_seen(self)
+        return effects
+
+    def _conclude(self, letter: Letter, failure: Exception | None) -> None:
+        """Its effects are carried out: answer who asked, wake who waits for the state."""
+        if letter.answer is not None and failure is not None:
+            letter.answer.refuse(OrlopError(f"{type(letter.fact).__name__}: {failure}"))
+        elif letter.answer is not None:
+            letter.answer.accept()
+        self._notify()
 
     def _remember(self, before: State, end: m.Exit) -> None:
         reason = "health" if self.given_up == before.run else exit_reason(before, end)
@@ -183,20 +209,47 @@ class Container:
             try:
                 await self._perform(effect)
             except Exception as error:  # the actor must outlive a failing effect
-                log.exception("container %s: %s failed", self.id[:12], type(effect).__name__)
+                log.exception(_FAILED, self.id[:12], type(effect).__name__)
                 first = first or error
                 if isinstance(effect, m.Forget):  # its record is still there: so is it
                     self.post(m.CleanFailed(str(error)))
                     break
         return first
 
-    async def _perform(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
+    def _perform_all_now(self, effects: tuple[m.Effect, ...]) -> Exception | None:
+        """As `_perform_all`, where none takes time."""
+        first: Exception | None = None
+        for effect in effects:
+            try:
+                self._perform_now(effect)
+            except Exception as error:  # as above
+                log.exception(_FAILED, self.id[:12], type(effect).__name__)
+                first = first or error
+        return first
+
+    def _takes_time(self, effect: m.Effect) -> bool:
+        """The database has to be waited for: somebody is told that it is on disk."""
+        if isinstance(effect, m.Persist):
+            return self.state.phase in SETTLED and not self._is_known_otherwise()
+        return isinstance(effect, m.Forget)
+
+    async def _perform(self, effect: m.Effect) -> None:
+        takes_time = self._takes_time(effect)
+        if isinstance(effect, m.Forget):
+            failpoints.hit("rm.forget")
+            await self.host.delete(self.record).wait()
+            failpoints.hit("rm.answer")
+            self.host.forget(self)
+            self.forgotten.set()
+            return
+        self._perform_now(effect)
+        if takes_time:
+            await self.saved()
+
+    def _perform_now(self, effect: m.Effect) -> None:  # noqa: C901 - one case an effect
         match effect:
             case m.Persist():
-                failpoints.hit("container.record")
-                self._saved = self.host.save(self.record)
-                if self.state.phase in SETTLED and not self._known_by_record():
-                    await self._saved.wait()
+                self._persist()
             case m.Spawn(run):
                 self.nursery.start_soon(self._run_task, run)
             case m.Signal(signal):
@@ -216,14 +269,22 @@ class Container:
                 self.nursery.start_soon(self._report_later, seconds, m.BackoffOver(run))
             case m.Cleanup():
                 self.nursery.start_soon(self._clean_up)
-            case m.Forget():
-                failpoints.hit("rm.forget")
-                await self.host.delete(self.record).wait()
-                failpoints.hit("rm.answer")
-                self.host.forget(self)
-                self.forgotten.set()
             case m.Emit(action, attributes):
                 self.host.emit(self.record, action, dict(attributes))
+
+    def _persist(self) -> None:
+        """Put the record on disk: at once what was decided, soon what a shim or file tells too."""
+        failpoints.hit("container.record")
+        if self._is_known_otherwise():
+            self.host.save_soon(self.record)
+        else:
+            self._saved = self.host.save(self.record)
+
+    def _is_known_otherwise(self) -> bool:
+        """After a crash now, start-up would find the same out again."""
+        if self.state.phase is Phase.RUNNING:  # the shim tells; a pause is nobody else's wish
+            return not self.state.freezing
+        return self.state.phase is Phase.EXITED and self._known_by_record()
 
     def _known_by_record(self) -> bool:
         """A crash now would lose nothing: start-up reads the same end from the exit record.
@@ -234,7 +295,9 @@ class Container:
         return recorded and self.state.policy.name == "no"
 
     async def saved(self) -> None:
-        """Return once the record is on disk as it was last handed over."""
+        """Return once the record is on disk as it was when it last changed its state."""
+        if self.host.waits(self.record):
+            self._saved = self.host.save(self.record)
         if self._saved is not None:
             await self._saved.wait()
 
@@ -244,7 +307,7 @@ class Container:
 
     async def _run_task(self, run: int) -> None:
         """One run, from cgroup to exit record; the previous one's remains are gone first."""
-        await self._run_over.wait()
+        await self.rest()
         self._run_over = trio.Event()
         await self.tree.begin_run()
         task = Task(self, run)
@@ -288,7 +351,7 @@ class Container:
             self.post(fact)
 
     async def _clean_up(self) -> None:
-        await self._run_over.wait()
+        await self.rest()
         await self.tree.close()
         self.drop_early_clients()
         try:
@@ -324,29 +387,6 @@ class Container:
         for fd in clients:
             self.host.watcher.remove(fd)
         return clients
-
-
-class Answer:
-    """The outcome of a request: accepted, or refused with an error."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-        self._error: OrlopError | None = None
-
-    def accept(self) -> None:
-        """The request was taken."""
-        self._event.set()
-
-    def refuse(self, error: OrlopError) -> None:
-        """The request was not taken."""
-        self._error = error
-        self._event.set()
-
-    async def wait(self) -> None:
-        """Return or raise, as it was answered."""
-        await self._event.wait()
-        if self._error is not None:
-            raise self._error
 
 
 def _named(error: OrlopError, name: str) -> OrlopError:

@@ -15,7 +15,6 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -67,6 +66,7 @@ from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
+from supervisor.lifecycle.values import replace
 from supervisor.oci.platform import of_machine
 from supervisor.oci.reference import Reference
 from supervisor.registry.config import RegistryConfig
@@ -74,6 +74,7 @@ from supervisor.registry.service import Registries
 from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
+from supervisor.spec.types import Spec
 from supervisor.store.images import Image, ImageStore
 from supervisor.store.removal import ImageUse
 from supervisor.wire.logrecord import Record as LogRecord
@@ -111,7 +112,7 @@ class Engine:
         self.pruning = Pruning(self)
         self.reconciling = Reconciler(self)
         self._nursery: trio.Nursery | None = None
-        self._rng = random.SystemRandom()
+        self._rng = random.Random()  # noqa: S311 - names are no secrets
         host.forget, host.find = self._forget, self.find
         host.exec_exited, host.detached = self.execs.exited, self.execs.detached
         host.run_ended = self.execs.container_ended
@@ -193,9 +194,10 @@ class Engine:
             options = await self.userns.give(record)
             async with taking(self.volumes, points) as taken:
                 record.mounts = taken.points
-                record.options = replace(options, binds=(*options.binds, *taken.mounts))
-                await self._store(record, taken)
-                self.add(record)
+                if taken.mounts:
+                    record.options = replace(options, binds=(*options.binds, *taken.mounts))
+                first = await self._store(record, taken)
+                self.add(record).first_spec = first
         except BaseException:
             self.names.pop(record.name, None)
             raise
@@ -205,10 +207,13 @@ class Engine:
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
 
-    async def _store(self, record: Record, taken: Taking) -> None:
-        """Put a new container, and its volumes that are new, on disk; nothing stays if it fails."""
+    async def _store(self, record: Record, taken: Taking) -> Spec:
+        """Put a new container, and its volumes that are new, on disk; nothing stays if it fails.
+
+        Gives the spec of its first run.
+        """
         try:
-            checks.try_spec(self.host, record)
+            first = self.host.spec(record, 1)  # what cannot start is refused now
             failpoints.hit("create.record")
             # The record first: a crash in between leaves a row that start-up can clean after.
             saved = self.host.save(record, taken.rows)
@@ -217,6 +222,7 @@ class Engine:
             await saved.wait()
             failpoints.hit("create.volumes")
             await fill(self.volumes, taken, record.lowers)
+            return first
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.host.delete(record).wait()
@@ -235,10 +241,11 @@ class Engine:
         """The options of a merged request, checked against this host."""
         options = container_options(merged, device_nodes.look_up, points)
         asked = merged.host_config.log_config.config
-        if "max-size" not in asked:
-            options = replace(options, log_max_size=self.host.log_max_size)
-        if "max-file" not in asked:
-            options = replace(options, log_max_files=self.host.log_max_files)
+        options = replace(
+            options,
+            log_max_size=options.log_max_size if "max-size" in asked else self.host.log_max_size,
+            log_max_files=options.log_max_files if "max-file" in asked else self.host.log_max_files,
+        )
         checks.check_resources(options.resources)
         return options
 
@@ -269,7 +276,8 @@ class Engine:
         self.execs.forget(container.id)
         self.userns.removed(container.record)
         self.metering.removed(container.id)
-        self.nursery.start_soon(self.images.release, self.uses)
+        if self.images.has_removed:
+            self.nursery.start_soon(self.images.release, self.uses)
 
     def _new_id(self) -> str:
         while (new := ids.new_id(secrets.token_bytes(32))) in self.containers:
@@ -448,6 +456,7 @@ class Engine:
         if task is not None and task.group is not None:
             unwritten = checks.update_group(self.host, task.group, options)
         record.body, record.options = merged, options
+        container.first_spec = None
         record.state = replace(record.state, policy=policy)
         record.changed()
         await self.host.save(record).wait()

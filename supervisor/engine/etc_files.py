@@ -22,6 +22,7 @@ LOOPBACK = "127.0.0.1"
 _BEHIND_STUB = "/run/systemd/resolve/resolv.conf"
 _LIMIT = 1 << 20
 _FOLDER = "/etc/"
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,9 +175,12 @@ def _read(path: str) -> str:
 
 def _write(path: str, text: str) -> None:
     # Not durable, as config.json: each run has its own.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        fd = os.open(path, _WRITE | os.O_EXCL, 0o644)
+    except FileExistsError:
+        fd = os.open(path, _WRITE | os.O_TRUNC, 0o644)
+        os.fchmod(fd, 0o644)  # whatever the last run has made of it
     try:
         os.write(fd, text.encode())
-        os.fchmod(fd, 0o644)  # whatever the umask, or the last run
     finally:
         os.close(fd)

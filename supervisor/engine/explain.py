@@ -242,8 +242,7 @@ class Explaining:
             spec = await trio.to_thread.run_sync(_read_spec, path)
             if spec is not None:
                 return spec
-        paths = host.hierarchy.open(container.id).paths
-        return host.spec(container, container.state.run + 1, paths)
+        return host.spec(container.record, container.state.run + 1)
 
 
 @dataclass(frozen=True, slots=True)

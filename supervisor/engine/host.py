@@ -16,7 +16,7 @@ from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.metering import Metering
 from supervisor.engine.record import Record
-from supervisor.engine.stubs import make_stubs
+from supervisor.engine.stubs import layers_stubs, make_upper, plan_stubs
 from supervisor.engine.watcher import Watcher
 from supervisor.engine.zygote import Zygote
 from supervisor.errors import KernelError, NotFound
@@ -27,7 +27,7 @@ from supervisor.spec import devices
 from supervisor.spec.build import HostFacts, build_spec, device_rules, effective_hostname
 from supervisor.spec.networks import CONTAINER_PREFIX
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import CgroupPaths, DeviceRule, Log, Overlay, Spec
+from supervisor.spec.types import DeviceRule, Log, Overlay, Spec
 from supervisor.store.database import Database, Delete, Put, Ticket
 from supervisor.store.files import discard, empty_trash
 from supervisor.store.folder_sizes import FolderSizes
@@ -41,6 +41,10 @@ log = logging.getLogger("orlop.host")
 
 KIND = "container"
 CAP_SYS_RESOURCE = 24
+# What is thrown away within this time is deleted together.
+TRASH_SECONDS = 0.2
+# What was observed, and would be again, is on disk this much later at most.
+WRITE_SECONDS = 0.1
 
 
 class Host:
@@ -86,6 +90,7 @@ class Host:
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
         self._trash_filled = trio.Event()
+        self._write_wanted = trio.Event()
         self.can_raise_limits = bool(self.facts.capabilities >> CAP_SYS_RESOURCE & 1)
         self.log_max_size = 10 << 20
         self.log_max_files = 3
@@ -116,10 +121,30 @@ class Host:
         """Let what `make` gives then (None: nothing) go into whatever transaction comes next."""
         self._unwritten[key] = make
 
+    def save_soon(self, record: Record) -> None:
+        """As `save_later`, and within WRITE_SECONDS if no other transaction comes."""
+        self.save_later(record)
+        self.write_soon()
+
+    def waits(self, record: Record) -> bool:
+        """Whether what the record says now is still to be handed to the database."""
+        return (KIND, record.id) in self._unwritten
+
+    def write_soon(self) -> None:
+        """Have what waits for a transaction written within WRITE_SECONDS."""
+        self._write_wanted.set()
+
     def write_now(self) -> None:
         """Queue what still waits for a transaction."""
         if waiting := self._waiting():
             self.database.submit(waiting)
+
+    async def _write_waiting(self) -> None:
+        while True:
+            await self._write_wanted.wait()
+            await trio.sleep(WRITE_SECONDS)
+            self._write_wanted = trio.Event()
+            self.write_now()
 
     def _waiting(self) -> list[Put]:
         waiting, self._unwritten = self._unwritten, {}
@@ -129,32 +154,25 @@ class Host:
 
     def bundle(self, container: Container) -> Path:
         """The container's folder."""
-        return self.root.bundle(container.id)
+        return container.bundle
 
     def make_folders(self, record: Record) -> None:
         """The bundle with its empty upper; it is there whole or not at all, whenever we die."""
-        bundle, making = self.root.bundle(record.id), self.root.tmp / secrets.token_hex(16)
-        making.mkdir(mode=0o700)
+        making = f"{self.root.tmp}/{secrets.token_hex(16)}"
+        os.mkdir(making, 0o700)
         try:
             if not record.rootfs_writable:
-                upper, work = making / "upper", making / "work"
-                upper.mkdir()
-                work.mkdir(mode=0o700)
-                # The upper's own mode and owner are those of "/" in the container.
-                like = Path(record.lowers[0]).stat()
-                upper.chmod(like.st_mode & 0o7777)
-                os.chown(upper, like.st_uid, like.st_gid)
-                make_stubs(upper, record.lowers, record.stubs)
-            making.rename(bundle)
+                plan = layers_stubs if record.image_id else plan_stubs
+                make_upper(f"{making}/upper", plan(record.lowers, record.stubs))
+                os.mkdir(f"{making}/work", 0o700)
+            os.rename(making, self.root.bundle(record.id))
         except BaseException:
             discard(making, self.root.trash)
             raise
 
     async def remove_resources(self, record: Record) -> None:
         """Take the bundle away; what it held is deleted later, from the trash."""
-        bundle = self.root.bundle(record.id)
-        if bundle.exists():
-            discard(bundle, self.root.trash)
+        if discard(self.root.bundle(record.id), self.root.trash):
             self.empty_trash_soon()
 
     def empty_trash_soon(self) -> None:
@@ -164,31 +182,34 @@ class Host:
     async def _sweep_trash(self) -> None:
         while True:
             await self._trash_filled.wait()
+            await trio.sleep(TRASH_SECONDS)
             self._trash_filled = trio.Event()
-            for error in await trio.to_thread.run_sync(empty_trash, self.root.trash):
-                log.warning("trash: %s", error)
+            await trio.to_thread.run_sync(self._empty_trash)
+
+    def _empty_trash(self) -> None:
+        for error in empty_trash(self.root.trash):
+            log.warning("trash: %s", error)
 
     # --- specs and limits ---------------------------------------------------------------
 
-    def spec(self, container: Container, run: int, paths: CgroupPaths) -> Spec:
-        """The runtime spec of one run."""
-        record = container.record
+    def spec(self, record: Record, run: int) -> Spec:
+        """The runtime spec of one run; InvalidArgument for what cannot start."""
         bundle = self.root.bundle(record.id)
         if record.rootfs_writable:
             root = Overlay(lower=record.lowers)
         else:
             volatile = record.options.auto_remove
             if volatile:
-                _forget_volatile(bundle / "work")
+                _forget_volatile(f"{bundle}/work")
             root = Overlay(
                 lower=record.lowers,
-                upper=str(bundle / "upper"),
-                work=str(bundle / "work"),
+                upper=f"{bundle}/upper",
+                work=f"{bundle}/work",
                 volatile=volatile,
             )
         options = record.options
         output = Log(
-            path=str(bundle / FILE_NAME),
+            path=f"{bundle}/{FILE_NAME}",
             max_size=options.log_max_size,
             max_files=options.log_max_files,
         )
@@ -197,21 +218,22 @@ class Host:
             id=record.id,
             run=run,
             root=root,
-            cgroup=paths,
+            cgroup=self.hierarchy.open(record.id).paths,
             log=output,
             host=self.facts,
             provided=etc_files.mounts(bundle, record),
             shared_name=self._shared_name(options),
         )
 
-    def write_etc(self, record: Record) -> None:
+    def write_etc(self, container: Container) -> None:
         """Write what a new run finds at /etc/hosts and its like."""
+        record = container.record
         runs, around = self.network_runs, etc_files.Surroundings()
         if runs is not None:
             around = etc_files.Surroundings(
                 gateway=runs.gateway(record), named=runs.uses_names(record), dns=self.dns
             )
-        etc_files.write(self.root.bundle(record.id), record, self.hostname(record), around)
+        etc_files.write(container.bundle, record, self.hostname(record), around)
 
     def hostname(self, record: Record) -> str:
         """What a run of it calls itself."""
@@ -270,7 +292,7 @@ class Host:
         self.bus.publish(KIND, action, record.id, {**common, **attributes})
         if action == "die":
             self.run_ended(record.id)
-        if action in ("die", "destroy"):
+        if action in ("die", "destroy") and self.folders.are_watched:
             self.folders.wake(self.root.bundle(record.id))
 
     # --- small services -----------------------------------------------------------------
@@ -286,9 +308,13 @@ class Host:
         nursery.start_soon(self.watcher.run)
         nursery.start_soon(self.folders.run)
         nursery.start_soon(self._sweep_trash)
+        nursery.start_soon(self._write_waiting)
 
     def close(self) -> None:
-        """Release what is held: the zygote ends, its shims do not."""
+        """Release what is held: the zygote ends, its shims do not. The database is still open."""
+        self.write_now()
+        if self._trash_filled.is_set():
+            self._empty_trash()
         self.zygote.close()
         self.watcher.close()
         self.folders.close()
@@ -317,12 +343,12 @@ def thermal_paths() -> tuple[str, ...]:
     return tuple(str(p) for p in sorted(base.glob("cpu[0-9]*/thermal_throttle")))
 
 
-def _forget_volatile(work: Path) -> None:
+def _forget_volatile(work: str) -> None:
     """Let a volatile overlay be mounted again: the kernel marks it to refuse (overlayfs.rst)."""
-    mark = work / "work" / "incompat" / "volatile"
+    mark = f"{work}/work/incompat/volatile"
     try:
-        mark.rmdir()
+        os.rmdir(mark)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise KernelError("rmdir", str(mark), error.errno or 0) from None
+        raise KernelError("rmdir", mark, error.errno or 0) from None

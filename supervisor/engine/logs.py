@@ -62,6 +62,11 @@ class FolderWatch:
         """The event of the next change; get it before looking, to miss none."""
         return self._waiting[token]
 
+    @property
+    def are_watched(self) -> bool:
+        """Somebody reads in any folder."""
+        return bool(self._tokens)
+
     def wake(self, folder: Path) -> None:
         """Let the readers of `folder` look again (its container ended)."""
         self._wake(self._tokens.get(folder, -1))

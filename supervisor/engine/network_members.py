@@ -7,7 +7,6 @@ know only of those that run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +27,7 @@ from supervisor.engine.network_records import BRIDGE, HOST, NULL, Network
 from supervisor.engine.record import Record
 from supervisor.errors import Conflict, Forbidden, InvalidArgument, NotFound
 from supervisor.lifecycle.machine import Phase
+from supervisor.lifecycle.values import replace
 from supervisor.spec import networks as spec
 from supervisor.spec.etc_files import parse_extra_host
 from supervisor.spec.networks import CONTAINER_PREFIX, EndpointOptions

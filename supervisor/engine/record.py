@@ -10,6 +10,7 @@ import msgspec
 
 from supervisor.docker.create import CreateBody
 from supervisor.docker.mounts import mount_points
+from supervisor.engine.encoding import dumps, encode
 from supervisor.errors import InvalidArgument, ProtocolError
 from supervisor.lifecycle.health import Health
 from supervisor.lifecycle.history import LENGTH, PastRun
@@ -83,19 +84,16 @@ class Record:
         """The record as one JSON document."""
         if not self._fixed:
             self._fixed = self._encode_fixed()
-        state = json.dumps(to_json(self.state), separators=(",", ":"))
-        network = json.dumps(to_json(self.network), separators=(",", ":"))
-        health = ""
+        health = b""
         if self.health is not None:
-            health = ',"health":' + json.dumps(to_json(self.health), separators=(",", ":"))
+            health = b',"health":' + encode(self.health)
         if self.history and not self._past:
-            past = json.dumps(to_json(self.history), separators=(",", ":"))
-            self._past = b',"history":' + past.encode()
+            self._past = b',"history":' + encode(self.history)
         return b'{"fixed":%b,"state":%b,"network":%b%b%b}' % (
             self._fixed,
-            state.encode(),
-            network.encode(),
-            health.encode(),
+            encode(self.state),
+            encode(self.network),
+            health,
             self._past,
         )
 
@@ -110,7 +108,7 @@ class Record:
 
     def _encode_fixed(self) -> bytes:
         # Apart from what each run changes, so that a transition is cheap to save.
-        return json.dumps(
+        return dumps(
             {
                 "version": VERSION,
                 "id": self.id,
@@ -125,9 +123,8 @@ class Record:
                 "mounts": to_json(self.mounts),
                 "take_volumes": self.take_volumes,
                 "endpoints": to_json(self.endpoints),
-            },
-            separators=(",", ":"),
-        ).encode()
+            }
+        )
 
 
 def decode(document: bytes) -> Record:

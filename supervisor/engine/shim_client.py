@@ -74,7 +74,7 @@ class ShimClient:
                     try:
                         if not packet:
                             break
-                        await self._take(shim_protocol.decode(packet), fds)
+                        self._take(shim_protocol.decode(packet), fds)
                     finally:
                         for fd in fds:  # what nobody took
                             os.close(fd)
@@ -137,27 +137,36 @@ class ShimClient:
             event.set()
 
     async def _receive(self) -> tuple[bytes, list[int]]:
+        # Waiting comes first: messages seldom come together, and if they do, others get a turn.
         while True:
-            try:
+            await trio.lowlevel.wait_readable(self.connection)
+            with suppress(BlockingIOError):
                 return receive(self.connection)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self.connection)
 
     async def _send(self, packet: bytes, fds: Sequence[int]) -> None:
+        if self._fits(packet, fds):
+            return
         with trio.move_on_after(SILENCE_SECONDS) as scope:
-            while True:
-                if self.gone:
-                    raise ShimGone("the shim is gone")
-                try:
-                    socket.send_fds(self.connection, [packet], list(fds))
-                except BlockingIOError:
-                    await self._room()
-                except OSError as error:
-                    raise ShimGone(f"the shim is gone: {error}") from None
-                else:
-                    return
+            await self._room()
+            while not self._fits(packet, fds):
+                await self._room()
         if scope.cancelled_caught:
             raise Unavailable(f"the shim has not read for {SILENCE_SECONDS:.0f} s (is it stopped?)")
+
+    def _fits(self, packet: bytes, fds: Sequence[int]) -> bool:
+        """Send it; False where there is no room now. ShimGone."""
+        if self.gone:
+            raise ShimGone("the shim is gone")
+        try:
+            if fds:
+                socket.send_fds(self.connection, [packet], list(fds))
+            else:
+                self.connection.send(packet)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise ShimGone(f"the shim is gone: {error}") from None
+        return True
 
     async def _room(self) -> None:
         """Wait until a message fits, or the connection is closed."""
@@ -166,7 +175,7 @@ class ShimClient:
                 if not self.gone:
                     await trio.lowlevel.wait_writable(self.connection)
 
-    async def _take(self, message: Message, fds: list[int]) -> None:
+    def _take(self, message: Message, fds: list[int]) -> None:
         if message.get("event") == "hello":
             self.shim_pid = int(message.get("shim_pid", 0))
             self.version = int(message.get("version", 0))
@@ -175,7 +184,7 @@ class ShimClient:
         elif "event" in message:
             if message["event"] == "network" and fds and self._network < 0:
                 self._network = fds.pop()
-            await self._send_events.send(message)
+            self._send_events.send_nowait(message)
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message
             self._waiting[number].set()

@@ -10,7 +10,6 @@ that report, durable on disk, is the shim let go.
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from supervisor import failpoints
+from supervisor.engine.encoding import encode
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
 from supervisor.engine.task_network import TaskNetwork
@@ -30,7 +30,6 @@ from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
 from supervisor.shim.shim import CONFIG_NAME
-from supervisor.spec.codec import to_json
 from supervisor.wire.shim_protocol import Message, error_from_json
 
 if TYPE_CHECKING:
@@ -75,10 +74,9 @@ class Task:
             failpoints.hit("start.bundle")
             await self._write_bundle()
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
-                bundle = self.host.bundle(self.container)
                 self._spawned = time.perf_counter()
                 failpoints.hit("start.spawn")
-                self.shim = ShimClient(await self.host.zygote.spawn(bundle))
+                self.shim = ShimClient(await self.host.zygote.spawn(self.container.bundle))
                 if self.group is None:
                     self._make_cgroup()  # while the shim prepares the root
                 if await self._listen(self._launch) or not attempts_left:
@@ -115,7 +113,8 @@ class Task:
             self._nursery = nursery
             nursery.start_soon(self.shim.run)
             if launch is not None:
-                nursery.start_soon(self._network.make)
+                if not self._network.is_done:
+                    nursery.start_soon(self._network.make)
                 nursery.start_soon(launch)
             async for event in self.shim.events:
                 await self.take(event)
@@ -212,22 +211,22 @@ class Task:
         self.host.metering.stage("cgroup", begun)
 
     async def _write_bundle(self) -> None:
-        paths = self.host.hierarchy.open(self.container.id).paths
-        spec = self.host.spec(self.container, self.run, paths)
-        self.host.write_etc(self.container.record)
-        bundle = self.host.bundle(self.container)
-        path = bundle / CONFIG_NAME
+        container = self.container
+        spec, container.first_spec = container.first_spec, None
+        if spec is None or spec.run != self.run or container.shares_network:
+            spec = self.host.spec(container.record, self.run)
+        self.host.write_etc(self.container)
         # Not durable: it is written anew for each run, and a shim reads it at once.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(path, flags, 0o600)
+        fd = os.open(f"{self.container.bundle}/{CONFIG_NAME}", flags, 0o600)
         try:
-            os.write(fd, json.dumps(to_json(spec)).encode())
+            os.write(fd, encode(spec))
         finally:
             os.close(fd)
-        last = bundle / exit_record.FILE_NAME
-        if last.exists():
+        last = f"{self.container.bundle}/{exit_record.FILE_NAME}"
+        if os.path.exists(last):
             await self.container.saved()  # the record of the last run's end is not the only one
-            last.unlink()
+            os.unlink(last)
 
     async def _launch(self) -> None:
         """Hand over the clients that wait, then have the program run.
@@ -328,7 +327,8 @@ class Task:
         self._over = True  # from here on it is reported, once
         self.recorded = durable
         self.host.metering.log_dropped(record.log_dropped)
-        await self._launched.wait()  # a start is told before the end
+        if not self._launched.is_set():
+            await self._launched.wait()  # a start is told before the end
         await self._empty_cgroup()
         await self._network.end()
         seen = self.oom.seen if self.oom else 0
@@ -358,7 +358,7 @@ class Task:
         self.kill()
         await self._empty_cgroup()
         try:
-            record = exit_record.read(str(self.host.bundle(self.container)))
+            record = exit_record.read(str(self.container.bundle))
         except ProtocolError:
             record = None
         if record is not None and record.run == self.run:
@@ -416,7 +416,7 @@ class Task:
     async def _release(self) -> None:
         """Give up the watch and the cgroup; one that stays busy is logged, and swept later."""
         await self._network.end()
-        self.host.write_now()
+        self.host.write_soon()
         if self.oom is not None:
             self.oom.stop()
             self.oom = None

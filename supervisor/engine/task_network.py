@@ -43,6 +43,8 @@ class TaskNetwork:
             except OrlopError as error:
                 self._refuse_network(error)
                 raise
+        if self._runs is None or self._runs.find(self._container) is None:
+            self._done.set()  # nothing is to be made
 
     async def make(self) -> None:
         """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
@@ -65,7 +67,7 @@ class TaskNetwork:
             except OrlopError:
                 self._done.set()
                 return
-            self._container.host.write_etc(self._container.record)
+            self._container.host.write_etc(self._container)
         await self.make()
 
     async def wire(self, shim: ShimClient) -> None:
@@ -91,7 +93,8 @@ class TaskNetwork:
         Returns when all is there that a start needs, the record on disk included; else raises
         the refusal.
         """
-        await self._done.wait()
+        if not self._done.is_set():
+            await self._done.wait()
         if self.refusal is None:
             try:
                 # What runs is on disk as what runs, or the next supervisor would not look for it.

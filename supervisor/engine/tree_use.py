@@ -49,6 +49,8 @@ class TreeUse:
     async def begin_run(self) -> None:
         """Take the tree for a run; copies of it as it was are over when this returns."""
         self._running = True  # from now on no copy at rest begins
+        if not self._copies:
+            return
         with trio.move_on_after(START_PATIENCE):
             await self._until(lambda: not self._copies)
         self._cut_off()

@@ -187,8 +187,13 @@ def process_capabilities(options: ContainerOptions, host: HostFacts) -> Capabili
 
 def process_filter(options: ContainerOptions, host: HostFacts) -> SystemCallFilter | None:
     """The filter of system calls for all processes of the container, exec sessions included."""
-    bounding = process_capabilities(options, host).bounding
-    return choose_filter(options, bounding, host.filters)
+    return _filter(options, process_capabilities(options, host), host)
+
+
+def _filter(
+    options: ContainerOptions, caps: Capabilities, host: HostFacts
+) -> SystemCallFilter | None:
+    return choose_filter(options, caps.bounding, host.filters)
 
 
 def environment(items: Sequence[str], *, hostname: str, terminal: bool) -> tuple[str, ...]:
@@ -225,6 +230,7 @@ def _process(
         raise InvalidArgument(
             f"Invalid value {options.oom_score_adj}, range for oom score adj is [-1000, 1000]"
         )
+    caps = process_capabilities(options, host)
     return Process(
         args=options.args,
         env=environment(options.env, hostname=hostname, terminal=options.tty),
@@ -234,10 +240,10 @@ def _process(
         terminal=options.tty,
         console_rows=options.console_rows,
         console_columns=options.console_columns,
-        capabilities=process_capabilities(options, host),
+        capabilities=caps,
         rlimits=_rlimits(options.ulimits, host.ulimits),
         no_new_privileges=no_new_privileges,
-        seccomp=process_filter(options, host),
+        seccomp=_filter(options, caps, host),
         oom_score_adj=options.oom_score_adj,
     )
 

@@ -51,7 +51,8 @@ class Ticket:
 
     async def wait(self) -> None:
         """Return once the write is durable; raises OrlopError if it could not be made."""
-        await self._over.wait()
+        if not self._over.is_set():
+            await self._over.wait()
         if self._error is not None:
             raise self._error.with_traceback(None)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from supervisor import failpoints
 
+_DEPTH = 8
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -50,10 +51,10 @@ def sync_folder(path: Path) -> None:
         os.close(fd)
 
 
-def discard(path: Path, trash: Path) -> bool:
+def discard(path: str | Path, trash: Path) -> bool:
     """Rename a file or folder into the trash (same filesystem); False if it was not there."""
     try:
-        path.rename(trash / _random_name())
+        os.rename(path, f"{trash}/{_random_name()}")  # noqa: PTH104 - at half the price
     except FileNotFoundError:
         if not trash.is_dir():
             raise
@@ -64,9 +65,9 @@ def discard(path: Path, trash: Path) -> bool:
 def empty_trash(trash: Path) -> tuple[OSError, ...]:
     """Delete all that is in the trash; what could not be deleted is told and stays. Never raises.
 
-    Never follows a link, whatever a container left behind, and never recurses: a folder
-    found inside a folder is renamed into the trash itself. So any depth takes three fds
-    and no stack, and a kill at any moment loses no progress.
+    Never follows a link, whatever a container left behind. A folder that is too deep in others,
+    or cannot be deleted where it is, is renamed into the trash itself. So any depth takes a few
+    fds and little stack, and a kill at any moment loses no progress.
     """
     try:
         return _empty(trash)
@@ -100,16 +101,31 @@ def _list(folder_fd: int) -> list[os.DirEntry[str]]:
 
 
 def _delete(entry: os.DirEntry[str], trash_fd: int) -> None:
-    if _remove(entry, trash_fd):
-        return
-    folder_fd = os.open(entry.name, _FOLDER, dir_fd=trash_fd)
+    if not _remove(entry, trash_fd):
+        _clear(entry.name, trash_fd, trash_fd, _DEPTH)
+        _remove_folder(entry.name, trash_fd)
+
+
+def _clear(name: str, parent_fd: int, trash_fd: int, depth: int) -> None:
+    """Delete all that is in a folder, or move it into the trash."""
+    folder_fd = os.open(name, _FOLDER, dir_fd=parent_fd)
     try:
         for inner in _list(folder_fd):
-            if not _remove(inner, folder_fd):
+            if not _remove(inner, folder_fd) and not _deleted(inner, folder_fd, trash_fd, depth):
                 os.rename(inner.name, _random_name(), src_dir_fd=folder_fd, dst_dir_fd=trash_fd)
     finally:
         os.close(folder_fd)
-    _remove_folder(entry.name, trash_fd)
+
+
+def _deleted(entry: os.DirEntry[str], folder_fd: int, trash_fd: int, depth: int) -> bool:
+    """Whether a folder that is not empty could be deleted where it is."""
+    if not depth:
+        return False
+    try:
+        _clear(entry.name, folder_fd, trash_fd, depth - 1)
+        return _remove_folder(entry.name, folder_fd)
+    except OSError:
+        return False  # told once it is in the trash itself
 
 
 def _remove(entry: os.DirEntry[str], folder_fd: int) -> bool:

@@ -330,13 +330,16 @@ class ImageStore(ImageBook):
         layers = await self._delete(image)
         return records + [{"Deleted": str(chain_id)} for chain_id in layers]
 
+    @property
+    def has_removed(self) -> bool:
+        """Whether there are images that were removed by force and are still in use."""
+        return any(image.removed for image in self._images)
+
     async def release(self, in_use: Uses) -> None:
         """Delete images that were removed by force and have lost their last container since.
 
-        For the engine to call when a container was removed; costs nothing if there is none.
+        For the engine to call when a container was removed, if it `has_removed` images.
         """
-        if not any(image.removed for image in self._images):
-            return
         async with self._changing:
             used = {use.image_id for use in in_use()}
             over = [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from signal import SIGKILL
 
 from supervisor.lifecycle.effects import Cleanup, Effect, Emit, KillCgroup, Persist, Spawn
 from supervisor.lifecycle.restart import starts_with_agent
 from supervisor.lifecycle.state import Phase, State
+from supervisor.lifecycle.values import replace
 
 Outcome = tuple[State, tuple[Effect, ...]]
 

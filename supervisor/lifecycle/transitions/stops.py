@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from signal import SIGKILL
 
 from supervisor.errors import Conflict
@@ -25,6 +24,7 @@ from supervisor.lifecycle.transitions.common import (
     settle,
     wanted_by_agent,
 )
+from supervisor.lifecycle.values import replace
 
 
 def stop(state: State, fact: StopRequested, now: float) -> Outcome:

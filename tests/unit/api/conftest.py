@@ -143,14 +143,14 @@ class Api:
 
 @pytest.fixture
 async def api(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Api]:
+    engine = FakeEngine(nursery)
+    server = Server(engine)
     before = set(os.listdir("/proc/self/fd"))
     path = tmp_path / "api.sock"
     listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
     await listening.bind(str(path))
     listening.listen(64)
-    engine = FakeEngine(nursery)
     await engine.networks.load()
-    server = Server(engine)
     await nursery.start(server.serve, [trio.SocketListener(listening)])
     running = Api(path, engine, server)
     with trio.fail_after(20):

@@ -11,7 +11,7 @@ import pytest
 
 from supervisor.engine import etc_files
 from supervisor.engine.etc_files import Surroundings
-from supervisor.engine.stubs import make_stubs
+from supervisor.engine.stubs import make_upper, plan_stubs
 from supervisor.spec.etc_files import PATHS
 from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.networks import EndpointRun, NetworkRun
@@ -212,13 +212,13 @@ def test_read_only(host: dict[str, str], tmp_path: Path) -> None:
 def image(tmp_path: Path) -> Path:
     lower = tmp_path / "lower"
     lower.mkdir()
-    (tmp_path / "upper").mkdir()
     return lower
 
 
 def stubs(image: Path, *others: Path) -> dict[str, os.stat_result]:
     upper = image.parent / "upper"
-    make_stubs(upper, [str(image), *map(str, others)], ("/proc", *PATHS))
+    layers = [str(image), *map(str, others)]
+    make_upper(str(upper), plan_stubs(layers, ("/proc", *PATHS)))
     return {str(p.relative_to(upper)): p.lstat() for p in upper.rglob("*")}
 
 
@@ -239,6 +239,12 @@ def test_stubs_leave_the_images_folder_as_it_was(image: Path) -> None:
     assert found.keys() == {"etc", "etc/hostname", "etc/resolv.conf"}
     assert stat.S_IMODE(found["etc"].st_mode) == 0o2750
     assert found["etc"].st_mtime_ns == 10**18
+
+
+def test_the_upper_is_like_the_topmost_layer(image: Path) -> None:
+    image.chmod(0o1777)
+    stubs(image)
+    assert stat.S_IMODE((image.parent / "upper").stat().st_mode) == 0o1777
 
 
 def test_the_topmost_layer_says_what_the_folder_is(image: Path, tmp_path: Path) -> None:

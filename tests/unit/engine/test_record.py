@@ -53,6 +53,12 @@ def record(host: dict[str, Any] | None = None, **changes: Any) -> Record:
     )
 
 
+def test_text_that_is_no_utf8_survives() -> None:
+    """The text of an error may have a path in it as the file system has it."""
+    state = m.State(failure="/bin/\udcff: no such file")
+    assert decode(record(state=state).encode()).state == state
+
+
 def test_round_trip() -> None:
     before = record(mounts=POINTS, take_volumes=True)
     after = decode(before.encode())

@@ -1,0 +1,23 @@
+"""Our values as JSON, fast."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from supervisor.spec.codec import to_json
+
+
+def encode(value: Any) -> bytes:
+    """The document of what `codec.to_json` makes of `value`."""
+    return dumps(to_json(value))
+
+
+def dumps(data: Any) -> bytes:
+    """The document of a JSON value, as json.loads reads it."""
+    try:
+        return msgspec.json.encode(data)
+    except UnicodeEncodeError:  # half a surrogate pair: a path in an error's text is not UTF-8
+        return json.dumps(data, separators=(",", ":")).encode()
