@@ -36,6 +36,7 @@ _LIBC_SIGNALS = (32, 33)  # libc's sigaction refuses them: thread cancellation, 
 _UNCHANGEABLE = (9, 19)  # SIGKILL, SIGSTOP
 _ORDINARY_SIGNALS = [n for n in range(1, 65) if n not in _LIBC_SIGNALS + _UNCHANGEABLE]
 _NO_ID = 0xFFFFFFFF
+_LAST_FD = 0x7FFFFFFF
 
 _setfsuid = prototype("setfsuid", c_uint)
 _setfsgid = prototype("setfsgid", c_uint)
@@ -110,6 +111,16 @@ def set_filesystem_ids(uid: int, gid: int) -> None:
 def close_range(first: int, last: int) -> None:
     """Close every fd from `first` to `last`, both included (Linux 5.9)."""
     check(_close_range(SYS["close_range"], first, last, 0), "close_range")
+
+
+def close_all_but(*keep: int) -> None:
+    """Close every fd but 0 to 2 and those; a number below 0 stands for none."""
+    first = 3
+    for fd in sorted(keep):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    close_range(first, _LAST_FD)
 
 
 def reset_signals() -> None:
