@@ -45,6 +45,7 @@ def main(stage: ExecStage) -> None:
     try:
         become.set_oom_score(stage.process)
         process.set_dumpable(False)
+        process.set_command_line("orlop-exec")  # everybody inside may read it: no path of the host
         process.reset_signals()
         # While nothing of the container's can lead to one of them, as /proc/self/fd/N.
         process.close_all_but(

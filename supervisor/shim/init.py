@@ -66,6 +66,8 @@ def tie_to_shim(init: Init) -> None:
     if shim_is_gone(init.sync):
         os._exit(0)  # it died before that, and nothing else would tell
     process.set_dumpable(False)
+    # Whoever shares the pid namespace may read it: no path of the host.
+    process.set_command_line("orlop-init")
     process.reset_signals()
     os.umask(0o022)  # the shim's own would make mount points that only root can enter
 
