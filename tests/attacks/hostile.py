@@ -92,7 +92,8 @@ def outcome(box: Box, body: Mapping[str, Any]) -> tuple[int, str]:
             return status, str(answer["message"])
         _, ended = box.daemon.request("POST", f"/containers/{it}/wait")
         _, said = box.daemon.request("GET", f"/containers/{it}/logs?stdout=1&stderr=1")
-        return ended["StatusCode"], _unframed(said).decode(errors="replace")
+        said = said if body.get("Tty") else _unframed(said)
+        return ended["StatusCode"], said.decode(errors="replace")
     finally:
         box.daemon.request("DELETE", f"/containers/{it}?force=1&v=1")
 

@@ -73,7 +73,7 @@ def test_the_hosts_interpreter_stays_as_it_is(box: Box, overwriter: str) -> None
 
 
 def test_that_attack_changes_what_is_executed_as_usual(tmp_path: Path) -> None:
-    program = shutil.copy(os.path.realpath(sys.executable), tmp_path / "python")
+    program = str(shutil.copy(os.path.realpath(sys.executable), tmp_path / "python"))
     before = os.stat(program)
     busybox = shutil.which("busybox")
     assert busybox is not None
