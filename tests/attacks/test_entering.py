@@ -127,9 +127,9 @@ echo "seen $seen got:$got"
 
 
 @contextmanager
-def looking(box: Box) -> Iterator[tuple[str, list[str]]]:
+def looking(box: Box, *flags: str) -> Iterator[tuple[str, list[str]]]:
     """A container that looks, and what it says at the end."""
-    it = box.start(script=LOOK)
+    it = box.start(*flags, script=LOOK)
     said: list[str] = []
     eventually(lambda: "looking" in os.listdir(f"/proc/{box.state(it)['Pid']}/root"))
     yield it, said
@@ -138,8 +138,12 @@ def looking(box: Box) -> Iterator[tuple[str, list[str]]]:
     said.append(box.logs(it))
 
 
-def test_a_joining_process_shows_nothing(box: Box) -> None:
-    with looking(box) as (it, said):
+MAY_TRACE = ("--cap-add", "SYS_PTRACE", "--userns", "auto")
+
+
+@pytest.mark.parametrize("flags", [(), MAY_TRACE], ids=["", "may-trace"])
+def test_a_joining_process_shows_nothing(box: Box, flags: tuple[str, ...]) -> None:
+    with looking(box, *flags) as (it, said):
         for _ in range(rounds(12)):
             assert execute(box, it, "true") == ""
     words = said[0].split()
