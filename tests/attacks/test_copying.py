@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.api.box import Box
-from tests.attacks.hostile import UP, execute, upload
+from tests.attacks.hostile import UP, begin, execute, upload
 from tests.attacks.rounds import rounds
 from tests.support.flipper import flipping
 from tests.support.pace import limit
@@ -26,7 +26,7 @@ LINKS = (f"/proc/1/root/{UP}", UP, "/")  # what leads to the host's root, before
 @contextmanager
 def moving(box: Box, canary: Canary, way: str) -> Iterator[tuple[str, Path]]:
     """A container in which /w/d and a link out of it take turns; its folder as the host has it."""
-    it = box.start("-v", "/w")
+    it = begin(box, Volumes={"/w": {}})
     link = f"ln -s {way}{str(canary.path)[1:]} /w/e"
     execute(box, it, "sh", "-c", f"mkdir -p /w/d; echo in > /w/d/secret; {link}")
     root = Path(f"/proc/{box.state(it)['Pid']}/root/w")
@@ -66,7 +66,7 @@ def test_the_mover_catches_a_naive_copy(box: Box, canary: Canary) -> None:
 
 
 def test_every_name_that_comes_out_is_below_what_was_asked_for(box: Box, canary: Canary) -> None:
-    it = box.start()
+    it = begin(box)
     script = f"""
         mkdir -p /o/in; cd /o; ln -s {canary.path} link; ln -s {UP} up; ln -s / root
         touch -- "-rf" "a b" "..." "in/..x" "$(printf 'nl\\nx')" "$(printf '\\033]0;x')" "back\\\\"
@@ -90,10 +90,10 @@ def test_every_name_that_comes_out_is_below_what_was_asked_for(box: Box, canary:
 
 
 def test_hostile_tars_put_into_a_container(box: Box, canary: Canary) -> None:
-    it, at_rest = box.start(), box.ok("create", "box", "true")
-    locked = box.start("--read-only")
+    it, at_rest = begin(box), box.ok("create", "box", "true")
+    locked = begin(box, HostConfig={"ReadonlyRootfs": True})
     cases = corpus(canary.path)
-    for number, case in enumerate(cases[:: max(1, len(cases) // rounds(8))]):
+    for number, case in enumerate(cases[:: max(1, len(cases) // rounds(4))]):
         place = "archive?path=/tmp"
         status, _ = upload(
             box, "PUT", f"/containers/{(it, at_rest)[number % 2]}/{place}", case.data
@@ -107,7 +107,7 @@ def test_hostile_tars_put_into_a_container(box: Box, canary: Canary) -> None:
 
 
 def test_the_place_a_copy_goes_to_is_the_containers(box: Box, canary: Canary) -> None:
-    it = box.start()
+    it = begin(box)
     link = f"ln -s {canary.path} /out; ln -s /proc/self/cwd/{UP}{canary.path} /magic"
     execute(box, it, "sh", "-c", f"{link}; ln -s /proc/1/root/{canary.path} /one")
     tar = make_tar([member("secret", b"evil")])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,15 @@ from supervisor.kernel.inotify import IN_ISDIR, IN_OPEN, Inotify
 from supervisor.spec.capabilities import DEFAULT, mask
 from supervisor.store import elf
 from tests.api.box import Box, eventually
-from tests.attacks.hostile import UP, execute, image, outcome, same_but_read, waiting_program
+from tests.attacks.hostile import (
+    UP,
+    begin,
+    execute,
+    image,
+    outcome,
+    same_but_read,
+    waiting_program,
+)
 from tests.attacks.rounds import rounds
 from tests.support import image_tars as made
 from tests.support.tar_corpus import SECRET, Canary
@@ -59,9 +68,9 @@ def test_the_hosts_interpreter_stays_as_it_is(box: Box, overwriter: str) -> None
     python = os.path.realpath(sys.executable)
     before = os.stat(python)
     for entrypoint in ("/script", "/program") * rounds(1):
-        it = box.ok("run", "-d", "--entrypoint", entrypoint, overwriter)
-        box.ok("exec", "-d", it, "/program")
-        box.ok("exec", "-d", it, "/script")
+        it = begin(box, Image=overwriter, Entrypoint=[entrypoint])
+        for command in ("/program", "/script"):
+            execute(box, it, command, detach=True)
         found = execute(box, it, "sh", "-c", f"set -- /proc/[0-9]*/exe; {CHANGE}")
         # The three and no stage on its way: it runs as this very file.
         assert found.count(f"seen {before.st_ino}") == 3
@@ -127,9 +136,9 @@ echo "seen $seen got:$got"
 
 
 @contextmanager
-def looking(box: Box, *flags: str) -> Iterator[tuple[str, list[str]]]:
+def looking(box: Box, **host: Any) -> Iterator[tuple[str, list[str]]]:
     """A container that looks, and what it says at the end."""
-    it = box.start(*flags, script=LOOK)
+    it = begin(box, LOOK, HostConfig=host)
     said: list[str] = []
     eventually(lambda: "looking" in os.listdir(f"/proc/{box.state(it)['Pid']}/root"))
     yield it, said
@@ -138,12 +147,12 @@ def looking(box: Box, *flags: str) -> Iterator[tuple[str, list[str]]]:
     said.append(box.logs(it))
 
 
-MAY_TRACE = ("--cap-add", "SYS_PTRACE", "--userns", "auto")
+MAY_TRACE = {"CapAdd": ["SYS_PTRACE"], "UsernsMode": "auto", "NetworkMode": "none"}
 
 
-@pytest.mark.parametrize("flags", [(), MAY_TRACE], ids=["", "may-trace"])
-def test_a_joining_process_shows_nothing(box: Box, flags: tuple[str, ...]) -> None:
-    with looking(box, *flags) as (it, said):
+@pytest.mark.parametrize("host", [{}, MAY_TRACE], ids=["", "may-trace"])
+def test_a_joining_process_shows_nothing(box: Box, host: dict[str, Any]) -> None:
+    with looking(box, **host) as (it, said):
         for _ in range(rounds(12)):
             assert execute(box, it, "true") == ""
     words = said[0].split()
@@ -195,7 +204,7 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_no_descriptor_leads_an_exec_session_out(box: Box, canary: Canary, program: Path) -> None:
-    it = box.start()
+    it = begin(box)
     steal = f"cat /proc/self/fd/0/{UP}{canary.path}/secret; ls /proc/self/cwd/{UP}{canary.path}"
     for number in numbers(25):
         fd = f"/proc/self/fd/{number}"
@@ -237,11 +246,11 @@ def test_no_descriptor_leads_a_start_out(box: Box, canary: Canary, program: Path
 
 
 def test_a_program_has_the_three_descriptors(box: Box) -> None:
-    it = box.start()
+    it = begin(box)
     assert sorted(os.listdir(f"/proc/{box.state(it)['Pid']}/fd")) == ["0", "1", "2"]
     # The shell's own is the folder that it lists.
     own = "for f in /proc/$$/fd/*; do echo ${f##*/} $(readlink $f | grep -c /proc/); done"
-    assert box.ok("exec", it, "sh", "-c", own).split("\n")[:3] == ["0 0", "1 0", "2 0"]
+    assert execute(box, it, "sh", "-c", own).split("\n")[:3] == ["0 0", "1 0", "2 0"]
 
 
 # --- S4: files that a library or the interpreter would open by name
@@ -266,7 +275,7 @@ def test_nothing_of_the_image_is_opened_but_its_accounts(box: Box, tmp_path: Pat
         python: ("encodings/idna.py", "encodings/cp437.py", "traceback.py", "pwd.py"),
         package: ("errors/__init__.py", "shim/become.py"),
     }
-    flags: list[str] = []
+    binds: list[str] = []
     names: dict[int, str] = {}
     with Inotify() as watch:
         for number, (place, inside) in enumerate(files.items()):
@@ -276,11 +285,12 @@ def test_nothing_of_the_image_is_opened_but_its_accounts(box: Box, tmp_path: Pat
                 (root / name).write_text("")
             for folder, _, _ in os.walk(root):
                 names[watch.add(folder, IN_OPEN)] = folder
-            flags += ["-v", f"{root}:{place}"]
+            binds.append(f"{root}:{place}")
         (tmp_path / "0/passwd").write_text("web:x:7:7::/:/bin/sh\n")
         (tmp_path / "0/group").write_text("more:x:8:\n")
         watch.read()
-        it = box.start(*flags, "--init", "-u", "web", "--group-add", "more")
+        host = {"Binds": binds, "Init": True, "GroupAdd": ["more"]}
+        it = begin(box, User="web", HostConfig=host)
         assert execute(box, it, "sleep", "0", User="web") == ""
         for more in ({"User": "nobody-there"}, {"WorkingDir": "/none"}, {"Tty": True}):
             execute(box, it, "/nothing/here", **more)
@@ -324,7 +334,7 @@ def test_no_program_or_variable_of_the_image_counts_on_the_host(box: Box) -> Non
             "Healthcheck": {"Test": ["CMD", "/bin/true"], "Interval": 10**9},
         },
     )
-    it = box.ok("run", "-d", name, "/bin/sleep", "100000")
+    it = begin(box, Image=name, Cmd=["/bin/sleep", "100000"])
     assert set(execute(box, it, "/bin/busybox", "env").split("\n")) >= {
         f"{key}={value}" for key, value in HOSTILE.items()
     }

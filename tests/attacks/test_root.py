@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from supervisor.kernel import paths
-from tests.api.box import IMAGE, Box
-from tests.attacks.hostile import UP, execute, load, outcome
+from tests.api.box import Box
+from tests.attacks.hostile import UP, begin, execute, load, outcome
 from tests.attacks.rounds import rounds
 from tests.support import image_tars as made
 from tests.support.flipper import flipping
@@ -80,7 +80,7 @@ def test_a_mount_goes_where_the_container_has_its_folder(
     script = "cut -d' ' -f5 /proc/self/mountinfo"
     seen = set()
     with flipping(shared / "target", shared / "evil"):
-        for _ in range(rounds(12)):
+        for _ in range(rounds(8)):
             status, said = outcome(
                 box, {"Cmd": ["sh", "-c", script], "HostConfig": {"Binds": binds}}
             )
@@ -115,7 +115,7 @@ def test_no_mask_is_made_of_something_else_than_null(box: Box, dev: Path) -> Non
     said = set()
     script = "for f in /proc/keys /proc/interrupts; do [ -e $f ] && stat -c %t:%T $f; cat $f; done"
     with flipping(dev / "null", dev / "evil-null"):
-        for _ in range(rounds(12)):
+        for _ in range(rounds(8)):
             host = {"Binds": [f"{dev}:/dev"]}
             status, text = outcome(box, {"Cmd": ["sh", "-c", script], "HostConfig": host})
             said |= {line for line in text.splitlines() if status == 0}
@@ -187,7 +187,7 @@ true
 
 def test_special_places_may_be_anything(box: Box, canary: Canary) -> None:
     every = [(place, kind) for place in PLACES for kind in KINDS]
-    chosen = random.Random(7).sample(every, min(rounds(9), len(every)))
+    chosen = random.Random(7).sample(every, min(rounds(7), len(every)))
     for number, (place, kind) in enumerate(chosen):
         load(box, [BASE, made.layer(KINDS[kind](place, str(canary.path)))], "odd:1", {})
         began = time.monotonic()
@@ -249,14 +249,16 @@ def test_nothing_is_deleted_through_what_stood_in_for_a_mount(
     (short_folder / "bound").mkdir()
     (short_folder / "bound/kept").touch()
     for _ in range(rounds(2)):
-        it = box.start(
-            *("-v", "/a/b/c", "-v", "/v", "-v", f"{short_folder}/bound:/a/bound", "-w", "/new/w"),
-            *("--tmpfs", "/a/t"),
+        it = begin(
+            box,
+            Volumes={"/a/b/c": {}, "/v": {}},
+            WorkingDir="/new/w",
+            HostConfig={"Binds": [f"{short_folder}/bound:/a/bound"], "Tmpfs": {"/a/t": ""}},
         )
         execute(box, it, "sh", "-c", script)
-        box.ok("restart", "-t", "0", it)
-        box.ok("rm", "-f", "-v", it)
-        assert box.ok("volume", "ls", "-q") == ""
+        assert box.daemon.request("POST", f"/containers/{it}/restart?t=0")[0] == 204
+        box.remove_all()
+        assert not box.daemon.request("GET", "/volumes")[1]["Volumes"]
         assert canary.unchanged()
     assert os.listdir(short_folder / "bound") == ["kept"]
 
@@ -275,8 +277,8 @@ def test_etc_files_are_not_written_through_links(
         ("resolv.conf", f"{canary.path}/new"),
     ):
         (etc / name).symlink_to(target)
-    it = box.start("-v", f"{etc}:/etc", "--hostname", "evil", "--add-host", "a:1.2.3.4")
+    host = {"Binds": [f"{etc}:/etc"], "ExtraHosts": ["a:1.2.3.4"]}
+    it = begin(box, Hostname="evil", HostConfig=host)
     execute(box, it, "sh", "-c", "echo more >> /etc/hosts; echo more > /etc/resolv.conf")
-    box.ok("restart", "-t", "0", it)
+    assert box.daemon.request("POST", f"/containers/{it}/restart?t=0")[0] == 204
     assert "1.2.3.4" in execute(box, it, "cat", "/etc/hosts")
-    assert IMAGE in box.inspect(it)["Config"]["Image"]
