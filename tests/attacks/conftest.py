@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import faulthandler
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.api.box import Box
+from tests.attacks.rounds import rounds
 from tests.support import places, procfs
 from tests.support.daemon import Daemon
 from tests.support.tar_corpus import Canary
+
+
+@pytest.fixture(autouse=True)
+def no_hurry() -> None:
+    """A thousand rounds take longer than a test that hangs (faulthandler_timeout)."""
+    if rounds(0):
+        faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module")

@@ -202,6 +202,18 @@ def test_special_places_may_be_anything(box: Box, canary: Canary) -> None:
         assert time.monotonic() - began < limit(20)  # a FIFO waits for ever
 
 
+def test_settings_are_written_to_the_kernel_whatever_is_at_proc(box: Box) -> None:
+    setting = "sys/net/ipv4/ip_forward"
+    fake = [made.folder(f"fake/{name}") for name in ("", "sys", "sys/net", "sys/net/ipv4")]
+    link = made.layer(*fake, made.file(f"fake/{setting}", b"image"), made.symlink("proc", "fake"))
+    load(box, [BASE, link], "fake:1", {})
+    host = {"Sysctls": {"net.ipv4.ip_forward": "1"}, "OomScoreAdj": 300, "NetworkMode": "none"}
+    it = begin(box, Image="fake:1", HostConfig=host)
+    assert execute(box, it, "cat", f"/proc/{setting}", "/proc/self/oom_score_adj") == "1\n300\n"
+    changes = box.daemon.request("GET", f"/containers/{it}/changes")[1]
+    assert not [change for change in changes if "ip_forward" in change["Path"]]
+
+
 # --- S12, S13: volumes that an image asks for
 
 
