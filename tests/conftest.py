@@ -26,6 +26,7 @@ FOLDER_MARKS = {
     "api": ("api", "cgroup"),
     "load": ("load", "cgroup"),
     "chaos": ("chaos", "cgroup"),
+    "attacks": ("api", "cgroup"),
     "bench": ("bench",),
 }
 # These touch the kernel for real, need root, and are checked for what they leave.

@@ -13,6 +13,7 @@ import trio
 import supervisor
 from supervisor import failpoints
 from supervisor.errors import Unavailable
+from supervisor.kernel import mounts
 from supervisor.wire import shim_protocol
 
 BOOT = (
@@ -28,21 +29,43 @@ def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], so
 
     `-I -S`: no site-packages, no environment, no user code; the path of this very package
     is its only addition. posix_spawn or vfork underneath: the supervisor's memory is not copied.
+    KernelError where the interpreter cannot be had read-only.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     root = str(Path(supervisor.__file__).parent.parent)
     armed = {key: value for key, value in os.environ.items() if key == failpoints.VARIABLE}
+    interpreter = read_only(sys.executable)
     with theirs:
         arguments = [root, str(theirs.fileno()), "mergeable" if mergeable else "private"]
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-I", "-S", "-c", BOOT, *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
-            env={"PATH": os.defpath, "LANG": "C.UTF-8", **armed},
-        )
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, "-I", "-S", "-c", BOOT, *arguments],
+                executable=f"/proc/{os.getpid()}/fd/{interpreter}",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env={"PATH": os.defpath, "LANG": "C.UTF-8", **armed},
+            )
+        finally:
+            os.close(interpreter)
     ours.setblocking(False)
     return process, ours
+
+
+def read_only(program: str) -> int:
+    """An fd of that file on a mount of its own that is read-only.
+
+    An image may have `/proc/self/exe` executed, by its entrypoint or after `#!`: that is the
+    interpreter, and the container then has it as /proc/PID/exe, to write to it or to make it
+    setuid (CVE-2019-5736). What is executed through this mount stays read-only there (EROFS).
+    """
+    fd = mounts.open_tree(mounts.AT_FDCWD, program, mounts.OPEN_TREE_CLONE)
+    try:
+        mounts.mount_setattr(fd, "", set=mounts.MOUNT_ATTR_RDONLY)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
 
 
 class Zygote:

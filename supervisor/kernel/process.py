@@ -8,6 +8,8 @@ import ctypes
 import errno
 import functools
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import c_char_p, c_int, c_size_t, c_uint, c_ulong, c_void_p
 
 from supervisor.errors import KernelError
@@ -33,6 +35,7 @@ _SIG_SETMASK = 2
 _SIGSET_SIZE = 8
 _CHANGEABLE_SIGNALS = [n for n in range(1, 65) if n not in (9, 19)]  # SIGKILL, SIGSTOP
 _NO_ID = 0xFFFFFFFF
+_LAST_FD = 0x7FFFFFFF
 
 _setfsuid = prototype("setfsuid", c_uint)
 _setfsgid = prototype("setfsgid", c_uint)
@@ -107,6 +110,16 @@ def set_filesystem_ids(uid: int, gid: int) -> None:
 def close_range(first: int, last: int) -> None:
     """Close every fd from `first` to `last`, both included (Linux 5.9)."""
     check(_close_range(SYS["close_range"], first, last, 0), "close_range")
+
+
+def close_all_but(*keep: int) -> None:
+    """Close every fd but 0 to 2 and those; a number below 0 stands for none."""
+    first = 3
+    for fd in sorted(keep):
+        if fd > first:
+            close_range(first, fd - 1)
+        first = max(first, fd + 1)
+    close_range(first, _LAST_FD)
 
 
 def reset_signals() -> None:
@@ -197,6 +210,18 @@ def set_command_line(text: str) -> None:
         ctypes.memmove(
             start, text.encode()[: end - start - 1].ljust(end - start, b"\0"), end - start
         )
+
+
+@contextmanager
+def command_line_as(text: str) -> Iterator[None]:
+    """Show this command line for the time of the block, and in children begun in it for theirs."""
+    start, end = command_line_place()
+    kept = ctypes.string_at(start, end - start)
+    set_command_line(text)
+    try:
+        yield
+    finally:
+        ctypes.memmove(start, kept, end - start)
 
 
 @functools.cache

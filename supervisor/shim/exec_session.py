@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
+from supervisor.kernel import process as kernel_process
 from supervisor.shim import exec_stage
 from supervisor.shim.init_state import let_go
 from supervisor.shim.loop import IN, Loop
@@ -79,7 +80,7 @@ class ExecSession:
             cgroup = os.open(launcher.cgroup_path, paths.DIRECTORY)
             opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with sync:
+        with sync, kernel_process.command_line_as("orlop-exec"):  # the container may read it
             stage = exec_stage.ExecStage(
                 process=process,
                 sync=sync,

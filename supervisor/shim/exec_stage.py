@@ -24,6 +24,7 @@ from supervisor.kernel import namespaces, paths, process, tty, vfork
 from supervisor.shim import become
 from supervisor.shim.failure import describe, run_steps
 from supervisor.shim.handshake import send, send_error
+from supervisor.shim.init_devices import is_null
 from supervisor.spec.types import Process
 
 
@@ -70,6 +71,11 @@ def enter(stage: ExecStage) -> None:
     become.set_oom_score(stage.process)
     process.set_dumpable(False)
     process.reset_signals()
+    # While nothing of the container's can lead to one of them, as /proc/self/fd/N.
+    process.close_all_but(
+        *(stage.sync.fileno(), stage.pidfd, stage.cgroup_fd),
+        *(*stage.cgroup_tasks, *stage.stdio),
+    )
     # The cgroup namespace last: from inside one, a hierarchy mounted with nsdelegate (as
     # systemd does) lets nobody move in whose own cgroup is outside (ENOENT).
     namespaces.setns(stage.pidfd, stage.namespace_flags & ~namespaces.CLONE_NEWCGROUP)
@@ -91,18 +97,40 @@ def run(stage: ExecStage) -> None:
         os.write(fd, b"0")
     if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
         namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
+    process.close_all_but(stage.sync.fileno(), *stage.stdio)  # nothing of the host's is left
     root = os.open("/", paths.DIRECTORY)
     stdio = stage.stdio
     if stage.process.terminal:
         stdio = open_terminal(stage, root)
     elif stdio[0] < 0:
-        stdio = (os.open("/dev/null", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC), *stdio[1:])
+        stdio = (open_empty(root), *stdio[1:])
     becoming = become.Becoming(process=stage.process, root_fd=root, stdio=stdio, make_cwd=False)
     run_steps(become.STEPS, becoming)
     process.set_parent_death_signal(signal.SIGKILL)  # changing ids cleared it
     send(stage.sync, {"ready": True})
     become.confine(becoming)
     become.execute(becoming)
+
+
+def open_empty(root: int) -> int:
+    """What reads as empty: the container's /dev/null, or a pipe that has ended.
+
+    The container may have put anything under that name: no link of proc's is followed to one of
+    our own fds, no FIFO waited for, no other device read.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        fd = paths.open_in_root(root, "/dev/null", flags)
+    except KernelError:
+        pass
+    else:
+        if is_null(os.fstat(fd)):
+            os.set_blocking(fd, True)
+            return fd
+        os.close(fd)
+    end, start = os.pipe2(os.O_CLOEXEC)
+    os.close(start)
+    return end
 
 
 def open_terminal(stage: ExecStage, root: int) -> tuple[int, int, int]:

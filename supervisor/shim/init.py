@@ -26,7 +26,7 @@ from supervisor.kernel import mounts, namespaces, netdev, paths, process
 from supervisor.shim import become, given, pid1
 from supervisor.shim.failure import run_steps
 from supervisor.shim.handshake import GO, MAPPED, send, send_error
-from supervisor.shim.init_devices import make_devices, open_console
+from supervisor.shim.init_devices import is_null, make_devices, open_console
 from supervisor.shim.init_mounts import make_mounts, new_filesystem
 from supervisor.shim.init_state import Init
 from supervisor.spec.mounts import MountOptions
@@ -68,6 +68,23 @@ def tie_to_shim(init: Init) -> None:
     process.set_dumpable(False)
     process.reset_signals()
     os.umask(0o022)  # the shim's own would make mount points that only root can enter
+
+
+def close_the_shims(init: Init) -> None:
+    """Keep no fd of the shim's but init's own.
+
+    They are close-on-exec, but until then a command, a `#!` line or a link of the image's may
+    name one, as /proc/self/fd/N: from the bundle's folder `..` leads to the host (CVE-2024-21626).
+    """
+    process.close_all_but(
+        init.sync.fileno(),
+        init.prepared.root,
+        init.prepared.nodes,
+        *init.prepared.binds.values(),
+        *init.cgroup_tasks,
+        *init.stdio,
+        *init.given.values(),
+    )
 
 
 def shim_is_gone(sync: socket.socket) -> bool:
@@ -220,8 +237,7 @@ def hide_paths(init: Init) -> None:
 def _container_null(init: Init) -> int:
     """/dev/null of the container, checked to be the real one (CVE-2025-31133)."""
     fd = paths.open_in_root(init.root, "/dev/null", os.O_PATH | os.O_NOFOLLOW)
-    node = os.fstat(fd)
-    if not stat.S_ISCHR(node.st_mode) or node.st_rdev != os.makedev(1, 3):
+    if not is_null(os.fstat(fd)):
         raise InitError(
             step="masked paths",
             path="/dev/null",
@@ -286,6 +302,7 @@ def prepare_process(init: Init) -> None:
     init.becoming = become.Becoming(
         process=init.spec.process, root_fd=init.root, stdio=init.stdio, make_cwd=True
     )
+    process.close_all_but(init.sync.fileno(), init.root, *init.stdio)
     run_steps(become.STEPS, init.becoming)
     # Changing ids cleared the death signal (prctl(2)).
     process.set_parent_death_signal(signal.SIGKILL)
@@ -297,6 +314,8 @@ STEPS = (
     # As early as can be: from here on a dead shim takes init with it, and none of its signal
     # handlers runs.
     ("tie to shim", tie_to_shim),
+    # Before there is anything of the container's that could lead to one of them.
+    ("descriptors", close_the_shims),
     # Before any mount: in a user namespace only its root may mount.
     ("user namespace", enter_user_namespace),
     ("join namespaces", join_namespaces),

@@ -34,6 +34,11 @@ def make_devices(init: Init) -> None:
             pass  # a bind or a device of the spec took the name
 
 
+def is_null(node: os.stat_result) -> bool:
+    """The null device, by its numbers."""
+    return stat.S_ISCHR(node.st_mode) and node.st_rdev == os.makedev(1, 3)
+
+
 def make_device(init: Init, device: Device) -> None:
     """mknod one device (in a user namespace: bind the shim's) with its mode and owner."""
     if device.path in init.host_devices:

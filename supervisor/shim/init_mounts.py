@@ -102,7 +102,7 @@ def _check_target(init: Init, target: int, destination: str) -> None:
     """Refuse where a link of the image's leads a mount over proc, and so its masks, or the root."""
     if os.path.samestat(os.fstat(target), os.fstat(init.root)):
         where = "to /"
-    elif not destination.startswith("/proc") and paths.is_proc(target):
+    elif not f"{destination}/".startswith("/proc/") and paths.is_proc(target):
         where = "into /proc"
     else:
         return

@@ -202,7 +202,11 @@ class Shim:
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
         share = self.start_at_once and not spec.uid_mappings and not spec.init
         try:
-            with given.children_in(joined.get("pid")):
+            # Whoever shares its pid namespace may read its command line: no path of the host.
+            with (
+                given.children_in(joined.get("pid")),
+                process.command_line_as("orlop-init"),
+            ):
                 failpoints.hit("shim.clone")
                 pid, pidfd = vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         finally:

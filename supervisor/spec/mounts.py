@@ -24,6 +24,9 @@ MOUNT_ATTR_STRICTATIME = 0x20
 MOUNT_ATTR_NODIRATIME = 0x80
 MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 
+_PATH_MAX = 4095  # limits.h, without the NUL at the end
+_NAME_MAX = 255
+
 MS_UNBINDABLE = 1 << 17
 MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
@@ -169,6 +172,12 @@ def clean_destination(destination: str) -> str:
         raise InvalidArgument(f"invalid mount path: '{destination}' mount path must be absolute")
     if "\0" in destination:
         raise InvalidArgument(f"invalid mount path: {destination!r} has a NUL character")
+    name = destination.encode(errors="surrogatepass")
+    if len(name) > _PATH_MAX or any(len(part) > _NAME_MAX for part in name.split(b"/")):
+        raise InvalidArgument(
+            f"invalid mount path: '{destination[:80]}…' is longer than a path ({_PATH_MAX} bytes), "
+            f"or a part of it than a name ({_NAME_MAX})"
+        )
     # normpath keeps two leading slashes, which POSIX lets mean something else.
     path = "/" + posixpath.normpath(destination).lstrip("/")
     if path == "/":

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from supervisor.errors import InvalidArgument, NotFound, OrlopError, Unavailable
+from supervisor.kernel.inotify import IN_OPEN, Inotify
 from supervisor.oci.tar import TarReader
 from supervisor.snapshot.tar_in import Extraction, Rules
 from supervisor.snapshot.tar_places import Beneath
@@ -383,6 +384,23 @@ async def test_put_as_the_container_s_user(tree: Tree) -> None:
     os.mkfifo(tree.upper / "etc/passwd")  # does not hold up anybody
     with pytest.raises(InvalidArgument, match="unable to find user web"):
         await tree.put("/tmp", tar, user="web")
+
+
+async def test_a_device_for_an_account_file_is_not_even_opened(short_folder: Path) -> None:
+    for name in ("etc", "tmp"):
+        (short_folder / name).mkdir()
+    passwd = short_folder / "etc/passwd"
+    tar = make_tar([member("x", b"1")])
+    view = {"lowers": [str(short_folder)], "write": True}
+    with Inotify() as watch:
+        for kind in (stat.S_IFREG, stat.S_IFCHR):
+            passwd.unlink(missing_ok=True)
+            os.mknod(passwd, kind | 0o644, os.makedev(1, 3))
+            watch.add(str(passwd), IN_OPEN)
+            with pytest.raises(InvalidArgument, match="unable to find user web"):
+                await put(view, "/tmp", tar, user="web")
+            opened = any(event.mask & IN_OPEN for event in watch.read())
+            assert opened == (kind == stat.S_IFREG)
 
 
 async def test_a_read_only_root_and_a_read_only_mount(tree: Tree, short_folder: Path) -> None:

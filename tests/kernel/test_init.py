@@ -255,7 +255,7 @@ def test_a_created_container_waits_for_its_start(rig: ShimRig) -> None:
     with rig.container("sh", "-c", "echo ran; sleep 1000") as container:
         pid = container.created()
         assert container.shim.call("state")["phase"] == "created"
-        assert os.readlink(f"/proc/{pid}/exe") == os.readlink("/proc/self/exe")
+        assert os.path.samefile(f"/proc/{pid}/exe", "/proc/self/exe")
         time.sleep(0.1)
         assert container.output() == ""
         assert container.start() == pid

@@ -208,6 +208,18 @@ def test_no_link_leads_a_mount_over_proc_or_the_root(
     assert "a link in the image leads" in str(error["message"])
 
 
+def test_nor_one_whose_name_begins_alike(rig: ShimRig, volume: Path) -> None:
+    link = rig.image / "procs"
+    link.symlink_to("/proc/sys")
+    try:
+        with rig.container("true", binds=(bind(volume, "/procs", "rbind"),)) as it:
+            error = it.exited().error
+    finally:
+        link.unlink()
+    assert error is not None
+    assert "a link in the image leads into /proc" in str(error["message"])
+
+
 def test_a_link_to_a_folder_is_followed(
     rig: ShimRig, volume: Path, with_link: Callable[[str], None]
 ) -> None:

@@ -119,6 +119,13 @@ def test_destinations_over_proc_and_sys_are_refused(path: str) -> None:
         clean_destination(path)
 
 
+@pytest.mark.parametrize("path", ["/" + "n" * 256, "/x" * 2048, "/" + "ü" * 128])
+def test_destinations_that_no_file_system_has(path: str) -> None:
+    with pytest.raises(InvalidArgument, match="is longer than"):
+        clean_destination(path)
+    assert clean_destination(path[:-1]) == path[:-1].rstrip("/")
+
+
 @given(st.text(alphabet="./procsysx", max_size=20))
 def test_no_spelling_reaches_proc_or_sys(path: str) -> None:
     try:
