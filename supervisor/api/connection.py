@@ -14,6 +14,7 @@ import fcntl
 import os
 import socket as stdlib_socket
 import termios
+from collections.abc import Callable
 
 import h11
 import trio
@@ -51,6 +52,7 @@ class Connection:
     """`stream` is the accepted socket of `peer`; `request` the one being answered.
 
     `waiting` is the scope of an idle wait for the next request, None while one is answered.
+    `on_status` is told the status of the next answer before that is written, once.
     """
 
     def __init__(self, stream: trio.SocketStream, peer: Peer) -> None:
@@ -61,6 +63,7 @@ class Connection:
         self.request: h11.Request | None = None
         self.waiting: trio.CancelScope | None = None
         self.hijacked = False
+        self.on_status: Callable[[int], None] | None = None
 
     # --- requests -----------------------------------------------------------------------
 
@@ -175,9 +178,16 @@ class Connection:
 
     # --- answers ------------------------------------------------------------------------
 
+    def tell_status(self, status: int) -> None:
+        """Tell whoever waits for it; 0 where there will be no answer."""
+        on_status, self.on_status = self.on_status, None
+        if on_status is not None:
+            on_status(status)
+
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
         status, body, extra = answer
+        self.tell_status(status)
         headers = base_headers()
         headers += extra
         if status not in (204, 304):
@@ -199,6 +209,7 @@ class Connection:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Write a streamed answer's head at once."""
+        self.tell_status(status)
         event = h11.Response(
             status_code=status, headers=base_headers() + headers, reason=reason(status)
         )
@@ -232,10 +243,12 @@ class Connection:
         else:
             # No length and no chunks: h11 would frame it, so the head is written by hand.
             head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\n\r\n"
+            self.tell_status(200)
         return await self.hand_over(head)
 
     async def hand_over(self, head: bytes | None) -> tuple[int, bytes]:
         """End HTTP with an answer that another protocol has written; as `hijack`."""
+        self.tell_status(101)
         await self._write(head)
         if self._loses_early_bytes():
             await self._until_read()
