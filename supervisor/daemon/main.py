@@ -8,7 +8,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from supervisor.daemon.config import (
     truth,
 )
 from supervisor.daemon.listen import Listener, group_id, listen
+from supervisor.daemon.log import set_up
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = merge(config, options)
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
-        _set_up_log(config.log_level)
+        set_up(config.log_level)
         switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
         trio.run(serve, config)
@@ -142,15 +142,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"orlop daemon: {error.filename or ''}: {error.strerror}\n")
         return EXIT_FAILURE
     return 0
-
-
-def _set_up_log(level: str) -> None:
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
 
 
 def _check_host() -> None:
