@@ -25,7 +25,7 @@ class Client:
     __slots__ = (
         *("loop", "stream", "wants", "stdin", "framed", "detacher", "on_change", "on_input"),
         *("on_gone", "pieces", "sent", "waiting", "reading", "input_paused", "finishing"),
-        *("closed", "stall"),
+        *("closed", "stall", "was_full"),
     )
 
     def __init__(
@@ -58,6 +58,7 @@ class Client:
         self.finishing = False
         self.closed = False
         self.stall: Timer | None = None
+        self.was_full = False
         stream.setblocking(False)
         loop.add(stream.fileno(), IN, self._ready)
 
@@ -183,7 +184,9 @@ class Client:
             self._close(detached=False)
             return
         self._watch()
-        self.on_change()
+        if self.full is not self.was_full:  # the session looks at all clients then
+            self.was_full = self.full
+            self.on_change()
 
     def _stalled(self) -> None:
         self.stall = None

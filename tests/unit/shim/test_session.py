@@ -208,6 +208,14 @@ def test_many_who_read_nothing_keep_the_same_bytes() -> None:
     _, out, err = session.open_pipes(False, OWNER)
     clients = [attach(loop, session, framed=True)[0] for _ in range(30)]
     os.set_blocking(out, False)
+    told: list[bool] = []
+
+    def changed() -> None:
+        told.append(True)
+        session.client_changed()
+
+    for client in clients:
+        client.on_change = changed
 
     def fill() -> bool:
         with suppress(BlockingIOError):
@@ -216,6 +224,7 @@ def test_many_who_read_nothing_keep_the_same_bytes() -> None:
 
     turn(loop, fill)
     assert all(BUFFER_LIMIT / 2 < client.waiting < 2 * BUFFER_LIMIT for client in clients)
+    assert len(told) <= 2 * len(clients), "the session looks at all of them when one becomes full"
     kept = {id(piece): len(piece) for client in clients for piece in client.pieces}
     assert sum(kept.values()) < 2 * BUFFER_LIMIT
     os.close(out)
