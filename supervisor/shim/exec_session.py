@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from supervisor.errors import InitError
 from supervisor.kernel import paths
 from supervisor.shim import exec_stage, handshake
+from supervisor.shim.failure import on_one_line
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
@@ -173,7 +174,7 @@ class ExecSession:
     def _report(self, code: int) -> None:
         farewell = b""
         if self.error is not None:
-            farewell = self.error.message.encode() + b"\r\n"
+            farewell = on_one_line(self.error) + b"\r\n"
             self.peer.refuse(self.request, self.error)
         elif not self.started:
             gone = InitError(step="exec", path="", errno=0, message="exec: the process was killed")
