@@ -152,7 +152,7 @@ def on_a_terminal(box: Box, *arguments: str) -> str:
 
 def harm(text: str) -> list[str]:
     """What a terminal acts upon, but for ends of lines and our own colours."""
-    left = OUR_COLOURS.sub("", text.replace("\r\n", "\n"))
+    left = OUR_COLOURS.sub("", re.sub("\r+\n", "\n", text))
     return [c for c in left if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c not in "\n\t"]
 
 
