@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
-import subprocess
+import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -14,10 +15,11 @@ from urllib.parse import quote
 
 import pytest
 
+from supervisor.cli.main import main
 from supervisor.wire.stdcopy import STDERR, STDOUT, Decoder, frame
 from tests.api.box import IMAGE, Box, eventually
 from tests.attacks.boxes import Canary
-from tests.support.daemon import Daemon, UnixConnection, orlop_command
+from tests.support.daemon import Daemon, UnixConnection
 from tests.support.pace import limit
 
 pytestmark = [pytest.mark.api, pytest.mark.cgroup]
@@ -132,21 +134,23 @@ OUR_COLOURS = re.compile(r"\x1b\[(0|[1-4]|3[1-4])(;[1-4]|;3[1-4])?m")
 
 def on_a_terminal(box: Box, *arguments: str) -> str:
     """What an orlop command writes to a terminal, both streams."""
-    master, slave = os.openpty()
-    process = subprocess.Popen(
-        [*orlop_command(), *arguments],
-        env={**box.daemon.environment, "TERM": "xterm"},
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-    )
-    os.close(slave)
+    pid, master = pty.fork()
+    if pid == 0:
+        os.environ.update(box.daemon.environment)
+        for name, fd in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+        status = 1
+        try:
+            status = main(arguments)
+            sys.stdout.flush()
+        finally:
+            os._exit(status)
     seen = b""
     with suppress(OSError):  # EIO: nobody has the other side any more
         while piece := os.read(master, 65536):
             seen += piece
     os.close(master)
-    process.wait()
+    os.waitpid(pid, 0)
     return seen.decode(errors="surrogateescape")
 
 
@@ -221,16 +225,15 @@ COMMANDS = [
     ("cp", f"show:/nowhere{EVIL}", "/tmp/nowhere"),
     ("rm", f"x{EVIL}"),
     ("info",),
-    ("stats", "--no-stream", "show"),
 ]
-SILENT = {("layers", "evil"), ("info",), ("stats", "--no-stream", "show")}
+SILENT = {("layers", "evil"), ("info",)}
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words).partition("PWN")[0])
-def test_s64_no_command_passes_a_control_byte_on(exhibits: Box, words: tuple[str, ...]) -> None:
-    text = on_a_terminal(exhibits, *words)
-    assert harm(text) == [], text
-    assert "PWN" in text or words in SILENT, text
+def test_s64_no_command_passes_a_control_byte_on(exhibits: Box) -> None:
+    for words in COMMANDS:
+        text = on_a_terminal(exhibits, *words)
+        assert harm(text) == [], (words, text)
+        assert "PWN" in text or words in SILENT, (words, text)
 
 
 def test_s64_the_control_a_container_writes_as_it_likes(exhibits: Box) -> None:
