@@ -51,7 +51,7 @@ static int by_number(int i386, long number) {
 
 /* One child per call: most of them would not return, or change the process. */
 static void calls(int i386, long from, long to) {
-    struct itimerval soon = {{0, 0}, {0, 20000}};
+    struct itimerval soon = {{0, 0}, {0, 300000}};
     for (long number = from; number < to; number++) {
         pid_t child = fork();
         int status = 0;

@@ -26,7 +26,7 @@ from tests.attacks.rounds import rounds
 from tests.support.daemon import Daemon, UnixConnection, running_daemon
 from tests.support.pace import limit
 
-pytestmark = [pytest.mark.api, pytest.mark.cgroup]
+pytestmark = pytest.mark.api
 
 MIB = 1 << 20
 

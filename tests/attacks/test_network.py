@@ -32,7 +32,6 @@ from tests.kernel.netplumb.rig import PATIENCE, QUIET, Outside, Space
 
 pytestmark = [
     pytest.mark.api,
-    pytest.mark.cgroup,
     pytest.mark.feature("bridge", "veth", "nftables", "nftables-bridge"),
 ]
 

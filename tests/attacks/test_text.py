@@ -22,7 +22,7 @@ from tests.attacks.boxes import Canary
 from tests.support.daemon import Daemon, UnixConnection
 from tests.support.pace import limit
 
-pytestmark = [pytest.mark.api, pytest.mark.cgroup]
+pytestmark = pytest.mark.api
 
 # A window's title, the whole screen, a colour of its own, a C1 control sequence, text backwards.
 EVIL = "PWN\x1b]0;title\x07\x1b[2J\x1b[35;45m\x9b31m\u202e\x7f\rED"
