@@ -42,6 +42,7 @@ SAME_EVERYWHERE = (
     *(f"tests/kernel/test_{name}.py" for name in ("network_stack", "volume_mounts")),
     *(f"tests/kernel/test_{name}.py" for name in ("archive", "copy_up", "image_store", "pack")),
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),
+    *(f"tests/attacks/test_{name}.py" for name in ("api", "inside", "network", "text")),
     "tests/kernel/netplumb",
     "tests/load",
     "tests/chaos",

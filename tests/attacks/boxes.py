@@ -20,6 +20,7 @@ from tests.support.pace import limit
 
 SOURCE = Path(__file__).with_name("prober.c")
 PROBER = "/probe/prober"
+UNCONFINED = {"SecurityOpt": ["seccomp=unconfined"]}
 
 # What a runtime could pass on by mistake from whoever started the daemon.
 DIRT = """
@@ -142,6 +143,20 @@ def dirty_cell() -> Iterator[Cell]:
             yield Cell(box, probe)
         finally:
             daemon.close()
+
+
+def everywhere(cell: Cell, *words: str, **body: Any) -> dict[str, str]:
+    """What a command says as PID 1, below an init, in a terminal, and in exec sessions."""
+    user = {"User": body["User"]} if "User" in body else {}
+    found = {
+        "PID 1": cell.run(*words, **body).out,
+        "init": cell.run(*words, host={"Init": True}, **body).out,
+        "terminal": cell.run(*words, Tty=True, **body).out,
+    }
+    ref = cell.start(**body)
+    found["exec"] = cell.execute(ref, *words, **user).out
+    found["exec in a terminal"] = cell.execute(ref, *words, Tty=True, **user).out
+    return found
 
 
 def compile_prober(target: Path) -> None:

@@ -214,9 +214,8 @@ def resident(pid: int) -> int:
 
 def test_s66_clients_that_read_nothing_cost_little(box: Box) -> None:
     """Each may be 1 MiB behind (decision 4); kept for each by itself it would be 1 MiB for each."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500
-    many = min(10 * rounds(20), most)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most + 500, most + 500))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    many = min(10 * rounds(20), hard - 500)
     ref = box.start(script="until test -e /go; do sleep 0.1; done; yes 012345678901234567890")
     pid = box.state(ref)["Pid"]
     shim = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
@@ -226,6 +225,8 @@ def test_s66_clients_that_read_nothing_cost_little(box: Box) -> None:
         "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     )
     with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
         before = {one: resident(one) for one in (box.daemon.pid, shim)}
         for _ in range(many):
             attached = stack.enter_context(socket.socket(socket.AF_UNIX))
