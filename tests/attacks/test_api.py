@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.box import IMAGE, Box, eventually
 from tests.attacks.boxes import Canary
@@ -34,7 +35,8 @@ MIB = 1 << 20
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """A daemon that says all it can in its log."""
-    with running_daemon(("--log-level", "debug")) as daemon:
+    flags = ("--log-level", "debug", "--metrics-addr", "127.0.0.1:0", "--metrics-label", "evil")
+    with running_daemon(flags) as daemon:
         box = Box(daemon)
         box.build()
         yield box
@@ -147,6 +149,30 @@ def listing(daemon: Daemon) -> dict[str, list[str]]:
     """What is kept of containers, images and volumes."""
     kept = ("containers", "layers", "volumes", "images", "tmp")
     return {name: sorted(os.listdir(daemon.data_root / name)) for name in kept}
+
+
+# --- S62: metrics -------------------------------------------------------------------------------
+
+
+def test_s62_no_label_writes_another_line_of_the_metrics(box: Box) -> None:
+    forged = 'forged_total{name="x"} 1'
+    evil = f'"}} 1\n{forged}\n# TYPE forged counter\n\\"\\\n\r\x00\x7f\u2028{{}}'
+    body = {"Image": IMAGE, "Cmd": ["sleep", "100000"], "Labels": {"evil": evil, evil: evil}}
+    assert box.daemon.request("POST", "/containers/create?name=labelled", body)[0] == 201
+    assert box.daemon.request("POST", "/containers/labelled/start")[0] == 204
+
+    def values() -> list[str]:
+        status, page = box.daemon.request("GET", "/metrics")
+        assert status == 200
+        assert forged not in page.decode().split("\n")
+        found = list(text_string_to_metric_families(page.decode()))
+        assert not [family.name for family in found if "forged" in family.name]
+        labels = [sample.labels for family in found for sample in family.samples]
+        mine = [one for one in labels if one.get("name") == "labelled"]
+        return [one["container_label_evil"] for one in mine if "container_label_evil" in one]
+
+    eventually(values)
+    assert set(values()) == {evil}
 
 
 # --- S65: framing -------------------------------------------------------------------------------
