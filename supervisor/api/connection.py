@@ -63,6 +63,7 @@ class Connection:
     """`stream` is the accepted socket of `peer`; `request` the one being answered.
 
     `waiting` is the scope of an idle wait for the next request, None while one is answered.
+    `on_status` is told the status of the next answer before that is written, once.
     """
 
     def __init__(self, stream: trio.SocketStream, peer: Peer, hang_ups: HangUps) -> None:
@@ -74,6 +75,7 @@ class Connection:
         self.request: h11.Request | None = None
         self.waiting: trio.CancelScope | None = None
         self.hijacked = False
+        self.on_status: Callable[[int], None] | None = None
 
     # --- requests -----------------------------------------------------------------------
 
@@ -194,8 +196,15 @@ class Connection:
 
     # --- answers ------------------------------------------------------------------------
 
+    def tell_status(self, status: int) -> None:
+        """Tell whoever waits for it; 0 where there will be no answer."""
+        on_status, self.on_status = self.on_status, None
+        if on_status is not None:
+            on_status(status)
+
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
+        self.tell_status(answer.status)
         head = self._h11.send(_response(answer.status, answer.headers, len(answer.body), date()))
         body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
@@ -211,6 +220,7 @@ class Connection:
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Write a streamed answer's head at once."""
+        self.tell_status(status)
         event = h11.Response(
             status_code=status, headers=base_headers() + headers, reason=reason(status)
         )
@@ -244,10 +254,12 @@ class Connection:
         else:
             # No length and no chunks: h11 would frame it, so the head is written by hand.
             head = b"HTTP/1.1 200 OK\r\nContent-Type: " + content_type + b"\r\n\r\n"
+            self.tell_status(200)
         return await self.hand_over(head)
 
     async def hand_over(self, head: bytes | None) -> tuple[int, bytes]:
         """End HTTP with an answer that another protocol has written; as `hijack`."""
+        self.tell_status(101)
         await self._write(head)
         if self._loses_early_bytes():
             await self._until_read()

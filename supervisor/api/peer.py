@@ -31,8 +31,8 @@ def peer_of(sock: trio.socket.SocketType, certificate: Mapping[str, Any] | None 
     """The caller on an accepted socket; `certificate` is what it showed."""
     if sock.family == socket.AF_UNIX:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, _ = _CREDENTIALS.unpack(raw)
-        return Peer(f"uid={uid} pid={pid}")
+        pid, uid, gid = _CREDENTIALS.unpack(raw)
+        return Peer(f"uid={uid} gid={gid} pid={pid}")
     host, port = sock.getpeername()[:2]
     if certificate is None:
         return Peer(f"{host}:{port}", open_port=True)

@@ -144,6 +144,7 @@ class Server:
         except Exception:
             log.exception("a connection broke")
         finally:
+            connection.tell_status(0)
             self._connections.discard(connection)
             # Only drops this end: a hijacked connection lives on in its duplicate.
             stream.socket.close()
@@ -180,7 +181,7 @@ class Server:
             match = route(method, path)
             operation = match.operation
             if changes(method, match.operation):
-                log.info("%s %s by %s", method, path, connection.peer.name)
+                connection.on_status = partial(_log_change, method, path, connection.peer)
             streamed = match.operation in STREAMED
             exchange = Exchange(
                 self._engine,
@@ -243,6 +244,11 @@ def changes(method: str, operation: str) -> bool:
     if operation in _ONLY_WATCHES:
         return False
     return method not in ("GET", "HEAD") or operation in _TYPES
+
+
+def _log_change(method: str, path: str, peer: Peer, status: int) -> None:
+    """One line without query and body, which may hold secrets; status 0 is no answer."""
+    log.info("%s %s by %s: %s", method, path, peer.name, status or "no answer")
 
 
 def _keep_alive(sock: trio.socket.SocketType) -> None:

@@ -53,6 +53,8 @@ class StreamFailed(Failure):
 
 def report(failure: Failure) -> None:
     """Say what failed, in one line, where more is still to be done."""
+    from supervisor.cli.listing import plain
+
     with suppress(OSError):  # stdout may be what failed
         sys.stdout.flush()
-    print(f"orlop: {failure.message}", file=sys.stderr)
+    print(plain(f"orlop: {failure.message}"), file=sys.stderr)

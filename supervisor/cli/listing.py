@@ -51,6 +51,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def plain(text: str) -> str:
+    """The same, where lines are ended and columns parted as they are."""
+    return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
+def shown(text: str) -> str:
+    """For stdout: `plain` on a terminal, and for a program that reads it as it is."""
+    return plain(text) if sys.stdout.isatty() else text
+
+
 def quoted(text: str) -> str:
     """In double quotes, on one line."""
     plain = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -115,7 +125,7 @@ def show(
 
         sys.stdout.writelines(compact(row) + "\n" for row in rows)
     elif shape in ("", "table"):
-        cells = [[row[name] for name in columns] for row in (headings, *rows)]
+        cells = [[printable(row[name]) for name in columns] for row in (headings, *rows)]
         sys.stdout.write(layout(cells))
     else:
         _show_template(rows, headings, shape)
@@ -130,9 +140,9 @@ def _show_template(rows: Sequence[Row], headings: Mapping[str, str], shape: str)
     lines = [template.render(row) for row in rows]
     if is_table:
         lines.insert(0, template.render(headings, heading=True))
-        sys.stdout.write(layout([line.split("\t") for line in lines]))
+        sys.stdout.write(shown(layout([line.split("\t") for line in lines])))
     else:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.writelines(shown(f"{line}\n") for line in lines)
 
 
 def _columns(lines: Sequence[Sequence[str]]) -> list[list[str]]:

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from supervisor.daemon.addresses import declare_addresses
 from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merge, read_file
 from supervisor.daemon.flags import add_switch
 from supervisor.daemon.listen import Listener, group_id, listen
+from supervisor.daemon.log import set_up
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = merge(config, options)
         registries = config.registries.with_flags(insecure or (), mirrors or ())
         config = replace(config, registries=registries)
-        _set_up_log(config.log_level)
+        set_up(config.log_level)
         os.umask(UMASK)
         switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
@@ -144,18 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"orlop daemon: {error.filename or ''}: {error.strerror}\n")
         return EXIT_FAILURE
     return 0
-
-
-def _set_up_log(level: str) -> None:
-    logging.Formatter.converter = time.gmtime
-    # What no line says need not be found out for each (Logging HOWTO, "Optimization").
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
 
 
 def _check_host() -> None:

@@ -20,6 +20,7 @@ from supervisor.spec.build import (
     environment,
     process_capabilities,
     process_filter,
+    process_limits,
     working_directory,
 )
 from supervisor.spec.codec import to_json
@@ -166,7 +167,7 @@ class ExecSessions:
             console_rows=rows,
             console_columns=columns,
             capabilities=process_capabilities(options, facts),
-            rlimits=options.ulimits,
+            rlimits=process_limits(options, facts),
             no_new_privileges=options.no_new_privileges,
             seccomp=system_calls,
             oom_score_adj=options.oom_score_adj,

@@ -1,7 +1,8 @@
 """One attached client: a connected stream socket that the shim owns.
 
 What the container writes goes out (framed or raw), what the client sends goes to the
-container's stdin. Sending never blocks: bytes the socket does not take wait in a buffer.
+container's stdin. Sending never blocks: pieces the socket does not take wait. All clients of a
+container keep the same pieces, so that many who read nothing cost little more than one.
 """
 
 import socket
@@ -12,11 +13,20 @@ from supervisor.wire import detach, stdcopy
 
 READ_SIZE = 32768
 BUFFER_LIMIT = 1 << 20
+PIECE_COST = 64
+"""Bytes that keeping a piece costs beside its own."""
+PIECES_AT_ONCE = 16
 STALL_SECONDS = 10.0
 
 
 class Client:
     """`session` hears of: input(data), end of input, detaching, loss, and a drained buffer."""
+
+    __slots__ = (
+        *("loop", "stream", "wants", "stdin", "framed", "detacher", "on_change", "on_input"),
+        *("on_gone", "pieces", "sent", "waiting", "reading", "input_paused", "finishing"),
+        *("closed", "stall", "was_full"),
+    )
 
     def __init__(
         self,
@@ -40,27 +50,30 @@ class Client:
         self.on_change = on_change
         self.on_input = on_input
         self.on_gone = on_gone
-        self.buffer = bytearray()
+        self.pieces: list[bytes] = []
+        self.sent = 0  # bytes of the first piece
+        self.waiting = 0  # bytes of all, and their PIECE_COST
         self.reading = True
         self.input_paused = False
         self.finishing = False
         self.closed = False
         self.stall: Timer | None = None
+        self.was_full = False
         stream.setblocking(False)
         loop.add(stream.fileno(), IN, self._ready)
 
     @property
     def full(self) -> bool:
         """Whether the container's output should wait for this client."""
-        return len(self.buffer) > BUFFER_LIMIT
+        return self.waiting > BUFFER_LIMIT
 
     def send(self, stream: int, data: bytes) -> None:
         """Queue output of one stream (a stdcopy number), if this client wants it."""
         if self.closed or self.finishing or stream not in self.wants:
             return
         if self.framed:
-            self.buffer += stdcopy.header(stream, len(data))
-        self.buffer += data
+            self._keep(_header(stream, len(data)))
+        self._keep(data)
         self._flush()
 
     def feed(self, data: bytes) -> None:
@@ -95,7 +108,8 @@ class Client:
         except OSError:
             pass
         self.stream.close()
-        self.buffer.clear()
+        self.pieces.clear()
+        self.waiting = 0
         self.on_gone(self, detached)
 
     def _ready(self, events: int) -> None:
@@ -134,13 +148,29 @@ class Client:
         if detached and not self.closed:
             self._close(detached=True)
 
+    def _keep(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self.waiting += len(piece) + PIECE_COST
+
+    def _let_go(self, count: int) -> None:
+        """The socket has taken `count` bytes more."""
+        self.waiting -= count
+        count += self.sent
+        taken = 0
+        while taken < len(self.pieces) and count >= len(self.pieces[taken]):
+            count -= len(self.pieces[taken])
+            taken += 1
+        del self.pieces[:taken]
+        self.sent = count
+        self.waiting -= taken * PIECE_COST
+
     def _flush(self) -> None:
         if self.closed:
             return
         try:
-            while self.buffer:
-                sent = self.stream.send(memoryview(self.buffer)[: 1 << 18])
-                del self.buffer[:sent]
+            while self.pieces:
+                first, *others = self.pieces[:PIECES_AT_ONCE]
+                self._let_go(self.stream.sendmsg([memoryview(first)[self.sent :], *others]))
                 if self.stall is not None:
                     self.stall.cancel()
                     self.stall = None
@@ -150,11 +180,13 @@ class Client:
         except OSError:
             self._close(detached=False)
             return
-        if self.finishing and not self.buffer:
+        if self.finishing and not self.pieces:
             self._close(detached=False)
             return
         self._watch()
-        self.on_change()
+        if self.full is not self.was_full:  # the session looks at all clients then
+            self.was_full = self.full
+            self.on_change()
 
     def _stalled(self) -> None:
         self.stall = None
@@ -163,4 +195,15 @@ class Client:
 
     def _watch(self) -> None:
         events = IN if self.reading and not self.input_paused else 0
-        self.loop.modify(self.stream.fileno(), events | (OUT if self.buffer else 0))
+        self.loop.modify(self.stream.fileno(), events | (OUT if self.pieces else 0))
+
+
+_last_header = (0, 0, b"")
+
+
+def _header(stream: int, length: int) -> bytes:
+    """A frame's header; the same object for all clients that get the frame."""
+    global _last_header  # noqa: PLW0603
+    if _last_header[:2] != (stream, length):
+        _last_header = (stream, length, stdcopy.header(stream, length))
+    return _last_header[2]

@@ -11,6 +11,7 @@ from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
 from supervisor.kernel import process as kernel_process
 from supervisor.shim import exec_stage
+from supervisor.shim.failure import on_one_line
 from supervisor.shim.init_state import let_go
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
@@ -169,7 +170,7 @@ class ExecSession:
     def _report(self, code: int) -> None:
         farewell = b""
         if self.error is not None:
-            farewell = self.error.message.encode() + b"\r\n"
+            farewell = on_one_line(self.error) + b"\r\n"
             self.peer.refuse(self.request, self.error)
         elif not self.started:
             gone = InitError(step="exec", path="", errno=0, message="exec: the process was killed")

@@ -31,3 +31,9 @@ def describe(step: str, error: Exception) -> InitError:
         text = f"{path}: {error.strerror}" if path else str(error.strerror or error)
         return InitError(step=step, path=path, errno=error.errno or 0, message=f"{step}: {text}")
     return InitError(step=step, path="", errno=0, message=f"{step}: {error}")
+
+
+def on_one_line(error: InitError) -> bytes:
+    """Its sentence for a client's screen, where a name in it may not do what a terminal obeys."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in error.message)
+    return text.encode()

@@ -506,11 +506,12 @@ class Shim:
 
     def add_client(self, session: Session, request: Message, fds: list[int]) -> None:
         """Attach the socket in `fds` to a session as the request asks."""
+        exec_id = request.get("exec", "")  # alone: the request would live as long as the client
 
         def gone(client: Client, detached: bool) -> None:
             session.client_gone(client, detached)
             if detached:
-                self._tell({"event": "detached", "exec": request.get("exec", "")})
+                self._tell({"event": "detached", "exec": exec_id})
 
         wants = {
             stream

@@ -57,6 +57,10 @@ _RLIMITS = frozenset(
 )
 
 
+# A crash is cheap to provoke: its file would fill the disk, or a bound folder of the host.
+NO_CORE_FILES = Rlimit(type="RLIMIT_CORE", soft=0, hard=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
     """What of the host a spec depends on.
@@ -80,7 +84,7 @@ class HostFacts:
     )
     masked_paths: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()
-    ulimits: tuple[Rlimit, ...] = ()
+    ulimits: tuple[Rlimit, ...] = (NO_CORE_FILES,)
     no_new_privileges: bool = False
     filters: Machine | None = None
 
@@ -241,7 +245,7 @@ def _process(
         console_rows=options.console_rows,
         console_columns=options.console_columns,
         capabilities=caps,
-        rlimits=_rlimits(options.ulimits, host.ulimits),
+        rlimits=process_limits(options, host),
         no_new_privileges=no_new_privileges,
         seccomp=_filter(options, caps, host),
         oom_score_adj=options.oom_score_adj,
@@ -259,9 +263,10 @@ def working_directory(cwd: str) -> str:
     return "/" + posixpath.normpath(cwd).lstrip("/")
 
 
-def _rlimits(asked: Sequence[Rlimit], defaults: Sequence[Rlimit]) -> tuple[Rlimit, ...]:
-    limits = {limit.type: limit for limit in (*defaults, *asked)}
-    for limit in asked:
+def process_limits(options: ContainerOptions, host: HostFacts) -> tuple[Rlimit, ...]:
+    """The daemon's resource limits with the container's own; InvalidArgument for a wrong one."""
+    limits = {limit.type: limit for limit in (*host.ulimits, *options.ulimits)}
+    for limit in options.ulimits:
         if limit.type not in _RLIMITS:
             known = ", ".join(sorted(name.removeprefix("RLIMIT_").lower() for name in _RLIMITS))
             name = limit.type.removeprefix("RLIMIT_").lower()

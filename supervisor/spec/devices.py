@@ -34,11 +34,14 @@ DEFAULT_RULES: tuple[DeviceRule, ...] = (
         DeviceRule(allow=True, type="c", major=node.major, minor=node.minor)
         for node in DEFAULT_NODES
     ),
-    DeviceRule(allow=True, type="c", major=5, minor=1),  # console
     DeviceRule(allow=True, type="c", major=5, minor=2),  # ptmx
     DeviceRule(allow=True, type="c", major=136),  # pseudo-terminals
 )
-"""What moby's default spec and runc allow together, for a container without --device."""
+"""What moby's default spec and runc allow together, for a container without --device.
+
+But for c 5:1, which moby allows: it is no container's terminal, which is a pseudo-terminal, but
+the console of the host, where who may write can put lines into its log.
+"""
 
 ALLOW_ALL: tuple[DeviceRule, ...] = (DeviceRule(allow=True),)
 """A privileged container's rules."""

@@ -176,7 +176,7 @@ def test_the_log_says_who_changes_what(remote: Remote) -> None:
     done = remote.box.daemon.docker("rm", "logged")
     assert done.returncode == 0, done.stderr
     log = remote.box.daemon.log
-    assert "DELETE /v1.41/containers/logged by uid=0 pid=" in log
+    assert "DELETE /v1.41/containers/logged by uid=0 gid=0 pid=" in log
     assert "GET " not in log
     assert "_ping" not in log
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from supervisor.cli.client import container_path
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser
+from supervisor.cli.listing import printable
 
 _LETTERS = "CAD"  # as the API numbers them: changed, added, deleted
 
@@ -22,5 +23,8 @@ def diff(words: Sequence[str], context: Context) -> int:
     )
     name = parser.parse(words).operands[0]
     changes = context.client().get(container_path(name, "changes")) or ()
-    sys.stdout.writelines(f"{_LETTERS[change['Kind']]} {change['Path']}\n" for change in changes)
+    path = printable if sys.stdout.isatty() else str
+    sys.stdout.writelines(
+        f"{_LETTERS[change['Kind']]} {path(change['Path'])}\n" for change in changes
+    )
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 from supervisor.cli.client import filters_json
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser
-from supervisor.cli.listing import printable
+from supervisor.cli.listing import printable, shown
 from supervisor.cli.timestamps import query_time, rfc3339
 
 
@@ -28,7 +28,7 @@ def events(words: Sequence[str], context: Context) -> int:
     parser.flag("--since", parse=lambda text: query_time(text, now), help=f"From {moment} on")
     parser.flag("--until", parse=lambda text: query_time(text, now), help=f"Until {moment}")
     options = parser.parse(words)
-    show = _shape(options.format)
+    shape = _shape(options.format)
     with context.client().begin(
         "GET",
         "/events",
@@ -39,7 +39,7 @@ def events(words: Sequence[str], context: Context) -> int:
         },
     ) as call:
         for line in call.lines():
-            print(show(json.loads(line)), flush=True)
+            print(shown(shape(json.loads(line))), flush=True)
     return 0
 
 

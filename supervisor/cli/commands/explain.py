@@ -38,7 +38,9 @@ def explain(words: Sequence[str], context: Context) -> int:
     (ref,) = options.operands
     answer = context.client().get("/orlop/explain", {"ref": ref})
     if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        from supervisor.cli.template import readable
+
+        print(readable(json.dumps(answer, indent=2, ensure_ascii=False)))
     else:
         print("\n".join(_tell(answer, Paint())))
     return 0

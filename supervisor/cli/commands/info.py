@@ -10,6 +10,7 @@ from supervisor import __version__
 from supervisor.cli.client import API
 from supervisor.cli.context import Context
 from supervisor.cli.flags import Parser
+from supervisor.cli.listing import shown
 from supervisor.spec.units import format_size
 
 _LINES = (
@@ -44,9 +45,9 @@ def info(words: Sequence[str], context: Context) -> int:
         return _render(shape, view)
     for title, field in _LINES:
         if field in view:
-            print(f"{title}: {_text(field, view[field])}")
+            print(shown(f"{title}: {_text(field, view[field])}"))
     for warning in view.get("Warnings") or ():
-        print(f"WARNING: {warning}")
+        print(shown(f"WARNING: {warning}"))
     return 0
 
 
@@ -73,7 +74,7 @@ def _format(parser: Parser, words: Sequence[str]) -> str | None:
 def _render(shape: str, view: Any) -> int:
     from supervisor.cli.template import Template, compact
 
-    print(compact(view) if shape == "json" else Template(shape).render(view))
+    print(shown(compact(view) if shape == "json" else Template(shape).render(view)))
     return 0
 
 

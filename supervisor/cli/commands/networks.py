@@ -14,7 +14,7 @@ from supervisor.cli.commands.objects import declare_format, get_known, print_obj
 from supervisor.cli.context import Context, for_each
 from supervisor.cli.failures import DaemonError, Failure
 from supervisor.cli.flags import Parser, subcommand
-from supervisor.cli.listing import SHORT_ID, Labelled, list_format, natural_order, show
+from supervisor.cli.listing import SHORT_ID, Labelled, list_format, natural_order, plain, show
 
 _HEADINGS = {
     "ID": "NETWORK ID",
@@ -85,7 +85,7 @@ def _create(words: Sequence[str], context: Context) -> int:
         body["EnableIPv6"] = options.ipv6
     answer = context.client().post("/networks/create", body=body)
     if answer.get("Warning"):
-        print(f"WARNING: {answer['Warning']}", file=sys.stderr)
+        print(plain(f"WARNING: {answer['Warning']}"), file=sys.stderr)
     print(answer["Id"])
     return 0
 

@@ -10,7 +10,8 @@ from supervisor.cli.client import Client, container_path, image_path, network_pa
 from supervisor.cli.context import Context
 from supervisor.cli.failures import FAILED, DaemonError, Failure, report
 from supervisor.cli.flags import Parser
-from supervisor.cli.template import Template, compact
+from supervisor.cli.listing import shown
+from supervisor.cli.template import Template, compact, readable
 
 _KINDS: dict[str, Callable[[str, str], str]] = {
     "container": container_path,
@@ -59,10 +60,10 @@ def print_objects(
         except DaemonError as error:
             failures.append(error if error.code != 404 else Failure(f"No such object: {name}"))
     if render is None:
-        print(json.dumps(found, indent=4, ensure_ascii=False))
+        print(readable(json.dumps(found, indent=4, ensure_ascii=False)))
     else:
         for view in found:
-            print(render(view))
+            print(shown(render(view)))
     for failure in failures:
         report(failure)
     return FAILED if failures else 0

@@ -93,7 +93,9 @@ def _run_attached(client: Client, options: Namespace, body: dict[str, Any]) -> i
 def _create(client: Client, options: Namespace, body: dict[str, Any], cidfile: _CidFile) -> str:
     answer = _created(client, options, body)
     for warning in answer.get("Warnings") or ():
-        print(f"WARNING: {warning}", file=sys.stderr)
+        from supervisor.cli.listing import plain
+
+        print(plain(f"WARNING: {warning}"), file=sys.stderr)
     container = str(answer["Id"])
     cidfile.write(container)
     return container

@@ -12,7 +12,7 @@ from supervisor.cli.client import Client, container_path
 from supervisor.cli.context import Context
 from supervisor.cli.failures import FAILED, Misuse
 from supervisor.cli.flags import Parser
-from supervisor.cli.listing import layout
+from supervisor.cli.listing import layout, printable
 from supervisor.cli.paint import Paint
 
 _LEAST_WIDTH = 20
@@ -62,7 +62,7 @@ def top(words: Sequence[str], context: Context) -> int:
         container_path(name, "top"), {"ps_args": " ".join(ps_options) or None}
     )
     lines = [answer["Titles"], *(answer["Processes"] or ())]
-    sys.stdout.write(layout(lines, _LEAST_WIDTH))
+    sys.stdout.write(layout([[*map(printable, line)] for line in lines], _LEAST_WIDTH))
     return 0
 
 

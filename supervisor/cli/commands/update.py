@@ -11,6 +11,7 @@ from supervisor.cli.create_body import limits_body
 from supervisor.cli.create_flags import declare_limits
 from supervisor.cli.failures import FAILED, Misuse
 from supervisor.cli.flags import Parser
+from supervisor.cli.listing import plain
 
 
 def update(words: Sequence[str], context: Context) -> int:
@@ -33,7 +34,7 @@ def update(words: Sequence[str], context: Context) -> int:
     def change(name: str) -> None:
         answer = client.post(container_path(name, "update"), body=body) or {}
         for warning in answer.get("Warnings") or ():
-            print(f"WARNING: {warning}", file=sys.stderr)
+            print(plain(f"WARNING: {warning}"), file=sys.stderr)
         print(name)
 
     return for_each(options.operands, change)

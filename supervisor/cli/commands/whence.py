@@ -44,7 +44,9 @@ def whence(words: Sequence[str], context: Context) -> int:
     query = {"ref": ref, "path": path, "nofollow": options.no_dereference}
     answer = context.client().get("/orlop/whence", query)
     if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        from supervisor.cli.template import readable
+
+        print(readable(json.dumps(answer, indent=2, ensure_ascii=False)))
     else:
         print("\n".join(_tell(answer, Paint())))
     return FAILED if answer["exists"] is False else 0

@@ -62,7 +62,9 @@ def why(words: Sequence[str], context: Context) -> int:
     options = parser.parse(words)
     answer = _ask(context.client(), options.operands[0], options.runs, options.tail)
     if options.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        from supervisor.cli.template import readable
+
+        print(readable(json.dumps(answer, indent=2, ensure_ascii=False)))
     else:
         print("\n".join(_tell(answer, Paint())))
     return 0

@@ -16,9 +16,9 @@ from typing import Any
 from supervisor.cli.template.errors import TemplateError
 from supervisor.cli.template.evaluator import Evaluation
 from supervisor.cli.template.parser import parse
-from supervisor.cli.template.printing import compact, text_of
+from supervisor.cli.template.printing import compact, readable, text_of
 
-__all__ = ["Template", "TemplateError", "compact", "text_of"]
+__all__ = ["Template", "TemplateError", "compact", "readable", "text_of"]
 
 
 class Template:

@@ -18,7 +18,18 @@ def compact(value: Any) -> str:
     if isinstance(value, GoMap):
         # Go sorts the keys of a map, and keeps a struct's fields in their order.
         value = None if value.null else dict(sorted(value.items()))
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return readable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def readable(text: str) -> str:
+    """JSON with escapes, which mean the same, for what a terminal would not just show."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else _escape(c) for c in text)
+
+
+def _escape(c: str) -> str:
+    return f"\\u{ord(c):04x}" if ord(c) < 1 << 16 else json.dumps(c)[1:-1]
 
 
 def text_of(value: Any) -> str:

@@ -12,6 +12,7 @@ import trio.testing
 from supervisor.api import limits
 from tests.unit.api.conftest import Api
 
+ME = f"uid={os.getuid()} gid={os.getgid()} pid={os.getpid()}"
 PING = b"GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
@@ -268,10 +269,33 @@ async def test_who_changes_what_is_logged(
     changes: bool,
 ) -> None:
     with caplog.at_level("INFO", "orlop.api"):
-        await api.call(method, path)
-    line = f"{method} {path.partition('?')[0]} by uid={os.getuid()} pid={os.getpid()}"
+        reply = await api.call(method, path)
+    line = f"{method} {path.partition('?')[0]} by {ME}: {reply.status}"
     assert (line in caplog.messages) is changes, operation
     assert "secret" not in caplog.text
+
+
+async def test_a_change_is_logged_once_also_without_an_answer(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    ref = await api.create("sh", OpenStdin=True)
+    caplog.clear()
+    with caplog.at_level("INFO", "orlop.api"):
+        client = await api.client()
+        upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        await client.request("POST", f"/containers/{ref}/attach?stream=1", headers=upgrade)
+        assert (await client.reply()).status == 101
+        client = await api.client()
+        head = b"POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+        await client.send(head + b"Expect: 100-continue\r\n\r\n")
+        await client.stream.aclose()
+        with trio.fail_after(5):
+            while len(caplog.messages) < 2:
+                await trio.sleep(0.001)
+    assert caplog.messages == [
+        f"POST /containers/{ref}/attach by {ME}: 101",
+        f"POST /containers/create by {ME}: no answer",
+    ]
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1.24", "/v1.51"])

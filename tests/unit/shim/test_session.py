@@ -1,6 +1,7 @@
 """Sessions and their clients, over real pipes and socket pairs."""
 
 import os
+import random
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ def test_half_closed_client_still_gets_output() -> None:
     far.shutdown(socket.SHUT_WR)
     turn(loop, lambda: not client.reading)
     os.write(out, b"answer")
-    turn(loop, lambda: not client.buffer and bool(select.select([far], [], [], 0)[0]))
+    turn(loop, lambda: not client.pieces and bool(select.select([far], [], [], 0)[0]))
     assert far.recv(100) == stdcopy.header(stdcopy.STDOUT, 6) + b"answer"
 
 
@@ -175,6 +176,59 @@ def test_stalled_client_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     turn(loop, lambda: client.closed)
     assert not session.held
     assert session.clients == []
+
+
+def test_pieces_arrive_whole_and_in_order_however_they_are_taken() -> None:
+    loop, session = new()
+    session.open_pipes(False, OWNER)
+    client, far = attach(loop, session, framed=True)
+    client.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+    chance = random.Random(66)
+    sent, received = b"", bytearray()
+    for number in range(200):
+        piece = chance.randbytes(chance.choice((1, 2, 7, 8, 300, 5000, 70000)))
+        sent += stdcopy.frame(1 + number % 2, piece)
+        client.send(1 + number % 2, piece)
+        if number % 3 == 0:
+            received += far.recv(chance.randrange(1, 9000))
+    assert client.full
+    assert client.waiting >= sum(map(len, client.pieces)) - client.sent
+
+    def read() -> bool:
+        received.extend(far.recv(chance.randrange(1, 9000)))
+        return len(received) == len(sent)
+
+    turn(loop, read)
+    assert bytes(received) == sent
+    assert (client.pieces, client.sent, client.waiting) == ([], 0, 0)
+
+
+def test_many_who_read_nothing_keep_the_same_bytes() -> None:
+    loop, session = new()
+    _, out, err = session.open_pipes(False, OWNER)
+    clients = [attach(loop, session, framed=True)[0] for _ in range(30)]
+    os.set_blocking(out, False)
+    told: list[bool] = []
+
+    def changed() -> None:
+        told.append(True)
+        session.client_changed()
+
+    for client in clients:
+        client.on_change = changed
+
+    def fill() -> bool:
+        with suppress(BlockingIOError):
+            os.write(out, b"x" * 65536)
+        return session.held
+
+    turn(loop, fill)
+    assert all(BUFFER_LIMIT / 2 < client.waiting < 2 * BUFFER_LIMIT for client in clients)
+    assert len(told) <= 2 * len(clients), "the session looks at all of them when one becomes full"
+    kept = {id(piece): len(piece) for client in clients for piece in client.pieces}
+    assert sum(kept.values()) < 2 * BUFFER_LIMIT
+    os.close(out)
+    os.close(err)
 
 
 def test_drain_reads_the_rest_and_reports_once() -> None:

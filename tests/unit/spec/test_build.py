@@ -86,7 +86,7 @@ def test_the_plainest_container_is_dockers() -> None:
     assert spec.process.capabilities.permitted == DEFAULT
     assert spec.process.capabilities.inheritable == ()
     assert spec.process.capabilities.ambient == ()
-    assert spec.process.rlimits == ()
+    assert spec.process.rlimits == (Rlimit(type="RLIMIT_CORE", soft=0, hard=0),)
     assert spec.process.oom_score_adj == 0
     assert not spec.process.no_new_privileges
     assert not spec.process.terminal
@@ -470,6 +470,8 @@ def test_ulimits_override_the_daemons() -> None:
     core = Rlimit(type="RLIMIT_CORE", soft=0, hard=0)
     host = HostFacts(ulimits=(core, nofile(1, 2)))
     assert build(host, ulimits=(nofile(64, -1),)).process.rlimits == (core, nofile(64, -1))
+    files = Rlimit(type="RLIMIT_CORE", soft=-1, hard=-1)
+    assert build(ulimits=(files,)).process.rlimits == (files,)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,7 @@ def test_every_instruction_can_be_reached(rules: list[DeviceRule]) -> None:
         ("b", "m", 8, 0, True),
         ("b", "r", 8, 0, False),  # …but not opened
         ("b", "rm", 8, 0, False),
+        ("c", "rw", 5, 1, False),  # the console of the host
         ("c", "r", 1, 1, False),  # mem
         ("c", "w", 10, 229, False),  # fuse
     ],
