@@ -13,6 +13,7 @@ from typing import Any
 import trio
 
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
+from supervisor.shim.exit_record import record_from_json
 from supervisor.shim.packets import receive
 from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
@@ -73,7 +74,7 @@ class ShimClient:
                     try:
                         if not packet:
                             break
-                        await self._take(shim_protocol.decode(packet), fds)
+                        await self._take(checked(shim_protocol.decode(packet)), fds)
                     finally:
                         for fd in fds:  # what nobody took
                             os.close(fd)
@@ -161,8 +162,8 @@ class ShimClient:
 
     async def _take(self, message: Message, fds: list[int]) -> None:
         if message.get("event") == "hello":
-            self.shim_pid = int(message.get("shim_pid", 0))
-            self.version = int(message.get("version", 0))
+            self.shim_pid = message.get("shim_pid", 0)
+            self.version = message.get("version", 0)
             self.unspoken = shim_protocol.unspoken(self.version)
             self.greeted.set()
         elif "event" in message:
@@ -172,6 +173,32 @@ class ShimClient:
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message
             self._waiting[number].set()
+
+
+def checked(message: Message) -> Message:
+    """The message, if everybody who is told of it can take it; else ProtocolError."""
+    match message:
+        case {"event": "exited", "record": record}:
+            error = record_from_json(record).error
+            if error is not None:
+                InitError.from_json(error)
+        case {"event": "failed", "error": error} | {"id": int(), "error": error}:
+            shim_protocol.error_from_json(error)
+        case {"event": "detached", "exec": str()}:
+            pass
+        case {"event": "exec_exited", "exec": str(), "code": int()}:
+            pass
+        case {"event": "exited" | "failed" | "detached" | "exec_exited"}:
+            raise ProtocolError(f"not an event of a shim: {message!r:.200}")
+        case {"event": "hello"}:
+            numbers = [message.get(name, 0) for name in ("shim_pid", "version")]
+            if not all(type(number) is int for number in numbers):
+                raise ProtocolError(f"not a hello: {message!r:.200}")
+        case {"event": str()} | {"id": int(), "ok": {}}:
+            pass
+        case _:
+            raise ProtocolError(f"neither a reply nor an event: {message!r:.200}")
+    return message
 
 
 def start_error(error: OrlopError | InitError) -> tuple[int, str]:
