@@ -52,7 +52,7 @@ class Reference:
 
         docker.io stays where the name would be another registry's without it.
         """
-        if self.domain != DEFAULT_DOMAIN or _split_domain(self.path)[0] != DEFAULT_DOMAIN:
+        if self.domain != DEFAULT_DOMAIN or _split_domain(self.path) != (self.domain, self.path):
             return f"{self.domain}/{self.path}"
         official = self.path.removeprefix(_OFFICIAL)
         return self.path if "/" in official else official

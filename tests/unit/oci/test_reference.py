@@ -34,6 +34,7 @@ HEX = "86e0e091d0da6bde2456dbb48306f3956bbeb2eae1b5b9a43045843f69fe4aaa"
         ("Foo/bar", "Foo/bar", "Foo/bar"),
         ("192.168.0.1:80", "docker.io/library/192.168.0.1:80", "192.168.0.1:80"),
         ("docker.io/a.example/b", "docker.io/a.example/b", "docker.io/a.example/b"),
+        ("docker.io/docker.io/b", "docker.io/docker.io/b", "docker.io/docker.io/b"),
         ("docker.io/localhost/b:1", "docker.io/localhost/b:1", "docker.io/localhost/b:1"),
         ("dock__er/a---b", "docker.io/dock__er/a---b", "dock__er/a---b"),
         (
