@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -28,7 +29,7 @@ from supervisor.daemon.config import (
     read_file,
     truth,
 )
-from supervisor.daemon.listen import Listener, group_id, listen
+from supervisor.daemon.listen import Listening, group_id, listen, listen_read_only
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
@@ -189,6 +190,12 @@ async def serve(config: Config) -> None:
             run_root=Path(config.run_root),
             without_tls=config.tcp_without_tls,
         )
+        listen_read_only(
+            listening,
+            config.read_only_addresses,
+            gid=group_id(config.read_only_group or config.group, "--read-only-group"),
+            run_root=Path(config.run_root),
+        )
     except BaseException:
         with trio.CancelScope(shield=True):
             await database.close()
@@ -212,7 +219,7 @@ async def serve(config: Config) -> None:
         await engine.userns.open(config.userns, pool_of(config))
         with claimed(host.hierarchy):
             async with networks_of(engine, config):
-                await _run(engine, listening.listeners, config.on_exit)
+                await _run(engine, listening, config.on_exit)
     finally:
         with trio.CancelScope(shield=True):
             host.close()
@@ -224,7 +231,7 @@ async def serve(config: Config) -> None:
             root.release()
 
 
-async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
+async def _run(engine: Engine, listening: Listening, on_exit: str) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.metering.run)
@@ -234,7 +241,9 @@ async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
         nursery.start_soon(_feed_watchdog)  # not in `serving`, which ends with the server
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as serving:
-                await serving.start(server.serve, listeners)
+                await serving.start(
+                    partial(server.serve, read_only=listening.read_only), listening.listeners
+                )
                 serving.start_soon(_stop_on, signals, server, engine, on_exit)
                 notify("READY=1")
                 log.info("ready, %d containers", len(engine.containers))
