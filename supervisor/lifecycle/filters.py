@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from supervisor.errors import InvalidArgument
 from supervisor.lifecycle.ids import resolve
+from supervisor.lifecycle.patterns import BadPattern, Pattern
 
 STATUSES = frozenset({"created", "running", "paused", "restarting", "removing", "exited", "dead"})
 HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
@@ -83,10 +84,10 @@ def _invalid(key: str, value: str) -> InvalidArgument:
 def _pattern(value: str) -> Callable[[str], bool]:
     """Equal to `value`, or found by it as a regular expression; one that is none finds nothing."""
     try:
-        search = re.compile(value).search
-    except (re.error, OverflowError, RecursionError):
+        search = Pattern(value).search
+    except BadPattern:
         return lambda text: text == value
-    return lambda text: text == value or search(text) is not None
+    return lambda text: text == value or search(text)
 
 
 def _id(values: Collection[str], known: Collection[ContainerSummary]) -> Test:
