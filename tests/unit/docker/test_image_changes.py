@@ -144,6 +144,8 @@ def test_pausing_is_the_default() -> None:
     assert not commit_options({"pause": "0"}, (), None, b"null").pause
     with pytest.raises(InvalidArgument):
         commit_options({}, (), None, b"[]")
+    with pytest.raises(InvalidArgument, match="invalid JSON"):
+        commit_options({}, (), None, b"{}\x0b")
 
 
 # --- filters ------------------------------------------------------------------------------
