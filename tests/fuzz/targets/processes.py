@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from unittest.mock import patch
 
+from supervisor.engine import logs as engine_logs
 from supervisor.engine.shim_client import checked
 from supervisor.errors import InvalidArgument, NotFound, ProtocolError
 from supervisor.shim.exit_record import record_from_json
@@ -13,6 +16,7 @@ from supervisor.wire import detach, logrecord, path_stat, shim_protocol, stdcopy
 from tests.fuzz.target import Target, pieces, whole
 
 _LONGEST_LINE = 64
+_BLOCK = 96
 
 
 def messages(data: bytes) -> None:
@@ -45,6 +49,29 @@ def logs(data: bytes) -> None:
     assert skipped == 0
     assert b"".join(record.data for record in again) == data[1:]
     assert all(len(record.data) <= _LONGEST_LINE + 1 for record in again)
+    _check_tail(written, data[1:])
+
+
+def _check_tail(written: bytes, output: bytes) -> None:
+    """The last lines of a file, looked for from its end, are those of what was written."""
+    lines = _lines(output)
+    fd = os.memfd_create("log")
+    try:
+        os.write(fd, written)
+        with patch.object(engine_logs, "TAIL_BLOCK", _BLOCK):
+            for wanted in (1, 3):
+                count, offset = engine_logs._lines_from_end(fd, wanted)
+                assert count == min(wanted, len(lines))
+                found, _ = _decoded([written[offset:]])
+                assert b"".join(record.data for record in found) == b"".join(lines[-wanted:])
+    finally:
+        os.close(fd)
+
+
+def _lines(output: bytes) -> list[bytes]:
+    lines = [line + b"\n" for line in output.split(b"\n")]
+    last = lines.pop()[:-1]
+    return [*lines, last] if last else lines
 
 
 def _decoded(parts: list[bytes]) -> tuple[list[logrecord.Record], int]:
