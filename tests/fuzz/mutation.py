@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from random import Random
 
@@ -13,6 +14,8 @@ _NUMBERS = (
     *(b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\x10", b"\x04\0"),
 )
 _CHARACTERS = (b"\0", b"\n", b" ", b'"', b"\\", b"\xff", b"\xc3\xa9", b"\xed\xa0\x80", b"/../")
+_VALUES = (b"null", b"true", b"[]", b"{}", b'""', b"0", b"1.5", b'[""]', b'{"a":1}', b"x")
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[A-Za-z_]+|[0-9]+')
 _MOST_CHANGES = 6
 
 
@@ -34,7 +37,7 @@ def _change(
 ) -> None:
     at = random.randrange(len(data) + 1)
     size = 1 + random.randrange(1 << random.randrange(1, 7))
-    match random.randrange(10):
+    match random.randrange(12):
         case 0 if at < len(data):
             data[at] ^= 1 << random.randrange(8)
         case 1 if at < len(data):
@@ -56,5 +59,10 @@ def _change(
             data[at:at] = other[start : start + 4 * size]
         case 8:
             del data[at:]
+        case 9 | 10:  # another value, or of another type
+            found = [*_TOKEN.finditer(data)]
+            if found:
+                token = random.choice(found)
+                data[token.start() : token.end()] = random.choice((*words, *_VALUES))
         case _:  # deep, or many
             data[at:at] = random.choice(words) * (1 << random.randrange(4, 11))

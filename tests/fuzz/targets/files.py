@@ -186,7 +186,7 @@ TARGETS = (
             *(b"SCMP_ACT_", b"SCMP_CMP_", b'"args"', b'"op"', b"null", b"[", b"{}", b"NaN"),
             *(b"18446744073709551615", b"-1", b"1e3", b"true", b'"errno":"EPERM"'),
         ),
-        cost=20,
+        cost=4,
     ),
     Target(
         name="variables",

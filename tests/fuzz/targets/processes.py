@@ -87,6 +87,7 @@ def frames(data: bytes) -> None:
     taken, _ = cut
     again, problem = _split([b"".join(stdcopy.frame(stream, piece) for stream, piece in taken)])
     assert not problem
+    assert {stream for stream, _ in taken} <= {0, 1, 2, 3}
     assert again == [(stream, piece) for stream, piece in taken if piece]
     text = data.decode("utf-8", "surrogateescape")
     try:
@@ -147,6 +148,7 @@ TARGETS = (
         run=messages,
         seeds=(
             b'{"id":7,"ok":{}}',
+            b"[{}]",
             b'{"id":7,"error":{"code":"conflict","message":"no"}}',
             (
                 b'{"event":"failed","error":{"code":"internal","message":"m","init":'
