@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import trio
@@ -43,7 +44,10 @@ class Broken(logging.Handler):
 
 
 def conversation(data: bytes) -> None:
-    """Whatever is sent: HTTP comes back, none of it a failure of ours, and the connection ends."""
+    """Whatever is sent: HTTP comes back, none of it a failure of ours, and the connection ends.
+
+    The lowest bit of the first byte makes it a read-only one, over which nothing is made.
+    """
     broken = Broken()
     log = logging.getLogger("orlop.api")
     log.addHandler(broken)
@@ -66,11 +70,9 @@ async def _converse(data: bytes) -> bytes:
         engine = FakeEngine(nursery)
         server = Server(engine)
         await engine.networks.load()
-
-        async def serve() -> None:
-            await server._serve_connection(stream, peer_of(stream.socket))
-
-        nursery.start_soon(serve)
+        read_only = bool(data[:1]) and bool(data[0] & 1)
+        peer = replace(peer_of(stream.socket), read_only=read_only)
+        nursery.start_soon(server._serve_connection, stream, peer)
         with trio.move_on_after(_PATIENCE) as patience:
             async with trio.open_nursery() as talking:
                 talking.start_soon(_send, client, pieces(data), engine)
@@ -80,6 +82,7 @@ async def _converse(data: bytes) -> bytes:
         nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
     assert not patience.cancelled_caught, "the connection does not end"
     assert not nursery.cancel_scope.cancelled_caught, "the server does not let go"
+    assert not (read_only and engine.containers), "a read-only connection made a container"
     return answered
 
 
@@ -209,7 +212,8 @@ TARGETS = (
     Target(
         name="http",
         run=conversation,
-        seeds=whole(*_SEEDS),
+        # The last of them come over a read-only address.
+        seeds=(*whole(*_SEEDS), *(b"\x81" + seed for seed in _SEEDS)),
         words=(
             *(b"\r\n", b"\r\n\r\n", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"0\r\n"),
             *(b"Expect: 100-continue", b"Upgrade: tcp", b"HTTP/1.1", b"GET ", b"POST ", b"/v1.44"),
