@@ -131,7 +131,7 @@ def refers(name: str, pattern: str) -> bool:
     return expression.search(name) or expression.search(repository)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4)  # those of one list
 def _expression(pattern: str) -> Pattern:
     parts = []
     position = 0

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_LENGTH = 1000
-MAX_SIZE = 2000
+MAX_SIZE = 500
 """Instructions of a pattern; `{9}` has what is before it nine times."""
 MAX_REPEAT = 1000
 MAX_DEPTH = 50
-_MAX_STEPS = 4096
-"""Of the steps that are kept."""
+SPECIAL = frozenset("\\.+*?()|[]{}^$")
+"""Without one of these a text is found as it stands."""
+_MOST_KEPT = 250_000  # places in sets that are kept: 16 MB
 
 Fits = Callable[[str], bool]
 
@@ -61,6 +62,7 @@ class Pattern:
             raise BadPattern(f"longer than {MAX_LENGTH} characters")
         self._program = _Parser(text).program()
         self._known: dict[tuple[frozenset[int], str, str], tuple[frozenset[int], bool]] = {}
+        self._kept = 0
 
     def search(self, text: str) -> bool:
         """Whether it is found anywhere in `text`."""
@@ -70,13 +72,15 @@ class Pattern:
             key = (at, before, char)
             found = self._known.get(key)
             if found is None:
-                if len(self._known) >= _MAX_STEPS:
+                if self._kept > _MOST_KEPT:
                     self._known.clear()
+                    self._kept = 0
+                self._kept += len(at) + 1
                 found = self._known[key] = self._step(at, before, char)
             at, over = found
             if over:
                 return True
-            before = char
+            before = "a" if char in _WORD else "\n" if char == "\n" else " "
         return False
 
     def _step(self, at: frozenset[int], before: str, char: str) -> tuple[frozenset[int], bool]:
