@@ -144,8 +144,10 @@ class InitError(Exception):
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, object]) -> InitError:
+    def from_json(cls, data: object) -> InitError:
         """The inverse of `to_json`; raises ProtocolError on another shape."""
+        if not isinstance(data, dict):
+            raise ProtocolError(f"not an init error: {data!r:.200}")
         step, path, errno, message = (data.get(k) for k in ("step", "path", "errno", "message"))
         if not (
             isinstance(step, str)

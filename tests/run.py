@@ -38,7 +38,7 @@ SAME_EVERYWHERE = (
     *(f"tests/api/test_{name}.py" for name in ("compatibility", "compose", "docker_py", "events")),
     *(f"tests/api/test_{name}.py" for name in ("explain", "logs", "seccomp", "shared_namespaces")),
     *(f"tests/api/test_{name}.py" for name in ("http", "networking_recovery", "openapi", "prune")),
-    *(f"tests/api/test_{name}.py" for name in ("prometheus", "tls", "ws")),
+    *(f"tests/api/test_{name}.py" for name in ("prometheus", "read_only", "tls", "ws")),
     *(f"tests/kernel/test_{name}.py" for name in ("network_stack", "volume_mounts")),
     *(f"tests/kernel/test_{name}.py" for name in ("archive", "copy_up", "image_store", "pack")),
     *(f"tests/kernel/test_{name}.py" for name in ("unpack", "whence", "work_pipes", "worker")),

@@ -1,12 +1,12 @@
 #!/bin/bash
-# tests/setup.sh check|test|bench|demo|guest-kernel: set up what that make target needs.
+# tests/setup.sh check|test|fuzz|bench|demo|guest-kernel: set up what that make target needs.
 #   - .venv from $PYTHON (3.11 or newer), with this project and its dev tools, by pip's own index;
 #     done again only when pyproject.toml has changed
 #   - Debian packages, only those whose files are missing, each announced with its reason
 # Says nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-target=${1:?usage: tests/setup.sh check|test|bench|demo|guest-kernel}
+target=${1:?usage: tests/setup.sh check|test|fuzz|bench|demo|guest-kernel}
 python=${PYTHON:-python3}
 
 say() { echo "setup: $*" >&2; }
@@ -127,6 +127,13 @@ flock 9 # two makes at once share one .venv
 virtual_environment
 case $target in
   check) ;;
+  fuzz)
+    if ! .venv/bin/python -c 'import atheris' 2>/dev/null; then
+      say "installing atheris into .venv: it guides the inputs by coverage"
+      .venv/bin/python -m pip install -qq --disable-pip-version-check --editable '.[fuzz]' >&2 ||
+        say "there is no atheris for this interpreter: inputs are mutated blindly"
+    fi
+    ;;
   demo)
     static_busybox
     need nsenter util-linux "the demonstration's host is a network namespace"

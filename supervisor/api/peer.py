@@ -21,10 +21,14 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`name` for the log; `open_port`: every program on this host gets here, browsers too."""
+    """`name` for the log; `open_port`: every program on this host gets here, browsers too.
+
+    `read_only`: who came over an address on which nothing can be changed.
+    """
 
     name: str
     open_port: bool = False
+    read_only: bool = False
 
 
 def peer_of(sock: trio.socket.SocketType, certificate: Mapping[str, Any] | None = None) -> Peer:

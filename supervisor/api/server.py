@@ -10,6 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import h11
@@ -22,6 +23,7 @@ from supervisor.api.handlers import HANDLERS, STREAMED
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
 from supervisor.api.peer import Peer, peer_of, refuse_web_pages
+from supervisor.api.read_only import refuse_control
 from supervisor.api.tls import TlsStream, relay, shake_hands
 from supervisor.docker.routes import route
 from supervisor.errors import (
@@ -62,30 +64,42 @@ class Server:
         self,
         listeners: Sequence[Listener],
         *,
+        read_only: Sequence[Listener] = (),
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Accept until `stop`, then let what is under way end for up to DRAIN_SECONDS."""
+        """Accept until `stop`, then let what is under way end for up to DRAIN_SECONDS.
+
+        On the `read_only` ones, of unix sockets, nothing can be changed.
+        """
         try:
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._hang_ups.run)
-                await self._serve(listeners, task_status)
+                await self._serve(listeners, read_only, task_status)
                 watching.cancel_scope.cancel()
         finally:
             self._hang_ups.close()
 
     async def _serve(
-        self, listeners: Sequence[Listener], task_status: trio.TaskStatus[None]
+        self,
+        listeners: Sequence[Listener],
+        read_only: Sequence[Listener],
+        task_status: trio.TaskStatus[None],
     ) -> None:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                accepting.start_soon(
-                    partial(
-                        trio.serve_listeners,
-                        self._serve_stream,
-                        listeners,  # type: ignore[arg-type]  # of two kinds
-                        handler_nursery=connections,
-                    )
-                )
+                for some, serve in (
+                    (listeners, self._serve_stream),
+                    (read_only, partial(self._serve_stream, read_only=True)),
+                ):
+                    if some:
+                        accepting.start_soon(
+                            partial(
+                                trio.serve_listeners,
+                                serve,
+                                some,  # type: ignore[arg-type]  # of two kinds
+                                handler_nursery=connections,
+                            )
+                        )
                 task_status.started()
                 await self._stopping.wait()
                 accepting.cancel_scope.cancel()
@@ -100,14 +114,17 @@ class Server:
         """Accept nothing more; idle connections end now, others after their answer."""
         self._stopping.set()
 
-    async def _serve_stream(self, stream: trio.SocketStream | TlsStream) -> None:
+    async def _serve_stream(
+        self, stream: trio.SocketStream | TlsStream, *, read_only: bool = False
+    ) -> None:
         try:
             if isinstance(stream, trio.SSLStream):
                 await self._serve_tls(stream)
                 return
             if stream.socket.family != socket.AF_UNIX:
                 _keep_alive(stream.socket)
-            await self._serve_connection(stream, peer_of(stream.socket))
+            peer = peer_of(stream.socket)
+            await self._serve_connection(stream, replace(peer, read_only=read_only))
         except OSError:  # gone before it could be asked who it is
             log.debug("a client hung up")
         except Exception:
@@ -180,6 +197,8 @@ class Server:
             method = request.method.decode("ascii")
             match = route(method, path)
             operation = match.operation
+            if connection.peer.read_only:
+                refuse_control(operation)
             if changes(method, match.operation):
                 connection.on_status = partial(_log_change, method, path, connection.peer)
             streamed = match.operation in STREAMED

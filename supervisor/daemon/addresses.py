@@ -63,6 +63,17 @@ def declare_addresses(parser: argparse.ArgumentParser, host: str, group: str) ->
         f"(default: {host})",
     )
     parser.add_argument("--group", help=f"of unix sockets, by name or number (default: {group})")
+    parser.add_argument(
+        "--read-only-host",
+        metavar="URL",
+        action="append",
+        help="a further unix:///PATH, which serves what changes nothing; may be given often",
+    )
+    parser.add_argument(
+        "--read-only-group",
+        metavar="GROUP",
+        help="of those sockets, by name or number (default: --group's)",
+    )
     for name, words in (
         ("--tls", "use TLS on TCP; needs --tlsverify"),
         ("--tlsverify", "use TLS on TCP, and check clients' certificates"),
@@ -103,6 +114,25 @@ def parse_hosts(hosts: Sequence[str], tls: Tls | None, *, without_tls: bool) -> 
         if isinstance(address, TcpAddress):
             check_tcp(host, address, tls, without_tls=without_tls)
     return addresses
+
+
+def parse_read_only_hosts(
+    hosts: Sequence[str], others: Sequence[Address]
+) -> tuple[UnixAddress, ...]:
+    """The addresses of `--read-only-host`, none of which is among the `others`; InvalidArgument."""
+    addresses: list[UnixAddress] = []
+    for host in hosts:
+        address = parse_host(host, 0)
+        if not isinstance(address, UnixAddress):
+            raise InvalidArgument(
+                f"read-only host {host!r:.200}: only a unix socket can be: give unix:///absolute/path"
+            )
+        if address in others:
+            raise InvalidArgument(f"read-only host {host!r:.200} is given as --host, too")
+        if address in addresses:
+            raise InvalidArgument(f"read-only host {host!r:.200} is given twice")
+        addresses.append(address)
+    return tuple(addresses)
 
 
 def check_tcp(host: str, address: TcpAddress, tls: Tls | None, *, without_tls: bool) -> None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from supervisor.daemon.addresses import Address, Tls, parse_hosts, tls_of
+from supervisor.daemon.addresses import (
+    Address,
+    Tls,
+    UnixAddress,
+    parse_hosts,
+    parse_read_only_hosts,
+    tls_of,
+)
 from supervisor.daemon.network_config import check_networks
 from supervisor.daemon.userns import check_userns
 from supervisor.errors import InvalidArgument
@@ -26,6 +33,7 @@ class Config:
 
     `metrics_addr` is HOST:PORT or "off"; "" is the default address, done without if it is in use.
     `host` and the rest about listening are as dockerd's flags (docs/listening.md).
+    `read_only_host` serves what changes nothing; its `read_only_group` "" is the `group`.
     `on_exit` is what becomes of containers when the daemon is told to end: "keep" or "stop".
     `metrics_label` are the container labels that metrics have.
     Of networks: `bridge` is the device of the default one, "" = named after the daemon, "none" =
@@ -42,6 +50,8 @@ class Config:
     run_root: str = "/run/orlop"
     host: tuple[str, ...] = ("unix:///run/orlop/orlop.sock",)
     group: str = "root"
+    read_only_host: tuple[str, ...] = ()
+    read_only_group: str = ""
     tls: bool = False
     tlsverify: bool = False
     tlscacert: str = ""
@@ -85,6 +95,11 @@ class Config:
         """Where the API is served; InvalidArgument for what cannot be, or must not."""
         return parse_hosts(self.host, self.server_tls, without_tls=self.tcp_without_tls)
 
+    @property
+    def read_only_addresses(self) -> tuple[UnixAddress, ...]:
+        """Where what changes nothing is served, too; InvalidArgument for what cannot be."""
+        return parse_read_only_hosts(self.read_only_host, self.addresses)
+
 
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a TOML file; InvalidArgument names the line, or the key that is unknown."""
@@ -125,7 +140,7 @@ def merge(config: Config, settings: dict[str, Any]) -> Config:
     for one in fields(Config):
         value = values.get(one.name)
         kind = type(getattr(Config(), one.name))
-        if one.name == "host" and isinstance(value, str):
+        if one.name in ("host", "read_only_host") and isinstance(value, str):
             value = (value,)
         if kind is tuple and value is not None:
             value = values[one.name] = _words(one.name, value)
@@ -149,7 +164,9 @@ def _words(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _check(config: Config) -> None:
-    _ = config.addresses
+    _ = config.addresses, config.read_only_addresses
+    if config.read_only_group and not config.read_only_host:
+        raise InvalidArgument("read_only_group is given, but no --read-only-host")
     check_networks(config)
     check_userns(config)
     if config.log_level not in LEVELS:

@@ -29,10 +29,11 @@ Listener = trio.SocketListener | trio.SSLListener[trio.SocketStream]
 
 
 class Listening:
-    """Open sockets; `listeners` for the server. `close` also removes the socket files."""
+    """Open sockets, for the server. `close` also removes the socket files."""
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
+        self.read_only: list[Listener] = []
         self._sockets: list[socket.socket] = []
         self._files: list[Path] = []
 
@@ -84,6 +85,25 @@ def listen(
     return listening
 
 
+def listen_read_only(
+    listening: Listening, addresses: Sequence[UnixAddress], *, gid: int, run_root: Path
+) -> None:
+    """Further sockets, of the group `gid`, on which nothing can be changed; errors as `listen`'s.
+
+    After an error nothing is open any more.
+    """
+    first = len(listening.listeners)
+    try:
+        for address in addresses:
+            path = Path(address.path)
+            listening.take(_at_path(path, gid, run_root, beside=True), None, path)
+    except BaseException:
+        listening.close()
+        raise
+    listening.read_only += listening.listeners[first:]
+    del listening.listeners[first:]
+
+
 def server_context(tls: Tls) -> ssl.SSLContext:
     """TLS 1.2 or newer that takes clients with a certificate of the authority only."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,14 +125,14 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def group_id(name: str) -> int:
+def group_id(name: str, flag: str = "--group") -> int:
     """The number of a group by name or number; InvalidArgument if there is no such."""
     if name.isascii() and name.isdecimal() and int(name) < 2**32 - 1:
         return int(name)
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise InvalidArgument(f"--group {name}: there is no such group") from None
+        raise InvalidArgument(f"{flag} {name}: there is no such group") from None
 
 
 def inherited() -> list[socket.socket]:
@@ -157,8 +177,11 @@ def _at_tcp(address: TcpAddress) -> socket.socket:
         raise (Conflict if error.errno == errno.EADDRINUSE else InvalidArgument)(text) from None
 
 
-def _at_path(path: Path, gid: int, run_root: Path) -> socket.socket:
-    """A bound socket; a file that nobody listens on is a dead daemon's and replaced."""
+def _at_path(path: Path, gid: int, run_root: Path, *, beside: bool = False) -> socket.socket:
+    """A bound socket; a file that nobody listens on is a dead daemon's and replaced.
+
+    `beside`: others of another group may be in the same folder.
+    """
     path.parent.mkdir(mode=0o710, parents=True, exist_ok=True)
     _remove_stale(path)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -170,19 +193,21 @@ def _at_path(path: Path, gid: int, run_root: Path) -> socket.socket:
             os.umask(old)
         os.chown(path, -1, gid)
         if gid:
-            _let_in(path.parent, gid, own=path.parent == run_root)
+            _let_in(path.parent, gid, own=path.parent == run_root, beside=beside)
     except OSError as error:
         server.close()
         raise InvalidArgument(f"cannot listen on {path}: {_why(error)}") from None
     return server
 
 
-def _let_in(folder: Path, gid: int, *, own: bool) -> None:
+def _let_in(folder: Path, gid: int, *, own: bool, beside: bool) -> None:
     """Members of the group must be able to pass the socket's folder."""
     about = folder.stat()
     if about.st_mode & 0o001 or (about.st_gid == gid and about.st_mode & 0o010):
         return
-    if own:
+    if own and beside:  # its group is that of the other sockets; these files are 0660 anyway
+        folder.chmod(stat.S_IMODE(about.st_mode) | 0o001)
+    elif own:
         os.chown(folder, -1, gid)
         folder.chmod(stat.S_IMODE(about.st_mode) & ~0o070 | 0o010)
     else:

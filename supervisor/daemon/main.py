@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -21,7 +22,7 @@ from supervisor.api.server import Server
 from supervisor.daemon.addresses import declare_addresses
 from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merge, read_file
 from supervisor.daemon.flags import add_switch
-from supervisor.daemon.listen import Listener, group_id, listen
+from supervisor.daemon.listen import Listening, group_id, listen, listen_read_only
 from supervisor.daemon.log import set_up
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
@@ -182,6 +183,12 @@ async def serve(config: Config) -> None:
             run_root=Path(config.run_root),
             without_tls=config.tcp_without_tls,
         )
+        listen_read_only(
+            listening,
+            config.read_only_addresses,
+            gid=group_id(config.read_only_group or config.group, "--read-only-group"),
+            run_root=Path(config.run_root),
+        )
     except BaseException:
         with trio.CancelScope(shield=True):
             await database.close()
@@ -205,7 +212,7 @@ async def serve(config: Config) -> None:
         await engine.userns.open(config.userns, pool_of(config))
         with claimed(host.hierarchy):
             async with networks_of(engine, config):
-                await _run(engine, listening.listeners, config.on_exit)
+                await _run(engine, listening, config.on_exit)
     finally:
         with trio.CancelScope(shield=True):
             host.close()
@@ -217,7 +224,7 @@ async def serve(config: Config) -> None:
             root.release()
 
 
-async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
+async def _run(engine: Engine, listening: Listening, on_exit: str) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
         await nursery.start(engine.metering.run)
@@ -227,7 +234,9 @@ async def _run(engine: Engine, listeners: list[Listener], on_exit: str) -> None:
         nursery.start_soon(_feed_watchdog)  # not in `serving`, which ends with the server
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async with trio.open_nursery() as serving:
-                await serving.start(server.serve, listeners)
+                await serving.start(
+                    partial(server.serve, read_only=listening.read_only), listening.listeners
+                )
                 serving.start_soon(_stop_on, signals, server, engine, on_exit)
                 gc.freeze()  # what was made until here stays: the collector need not look at it
                 notify("READY=1")

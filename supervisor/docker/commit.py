@@ -43,7 +43,7 @@ def commit_options(
 
 
 def _config(raw: bytes) -> CreateBody:
-    if raw.strip() in (b"", b"null", b"{}"):
+    if raw.strip(b" \t\r\n") in (b"", b"null", b"{}"):
         return CreateBody()
     return convert(decode_object(raw), CreateBody)
 

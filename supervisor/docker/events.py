@@ -79,7 +79,7 @@ def event_range(query: Query, now_ns: int) -> tuple[int | None, int | None]:
     since, until = _moment(query, "since", now_ns), _moment(query, "until", now_ns)
     if until is not None and until < (since or 0):
         raise InvalidArgument(
-            f"`since` time ({query['since']:.40}) cannot be after `until` time "
+            f"`since` time ({query.get('since', '0'):.40}) cannot be after `until` time "
             f"({query['until']:.40})"
         )
     return since, until

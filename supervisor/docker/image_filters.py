@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 from supervisor.docker.filters import Filters, check_known, fits_labels, flag, until_ns
 from supervisor.docker.times import parse_timestamp
 from supervisor.errors import InvalidArgument
+from supervisor.lifecycle.patterns import BadPattern, Pattern
 
 _LIST = frozenset({"before", "dangling", "label", "label!", "reference", "since", "until"})
 _PRUNE = frozenset({"dangling", "label", "label!", "until"})
@@ -128,11 +129,11 @@ def refers(name: str, pattern: str) -> bool:
     if repository == name:
         repository = name.rpartition(":")[0]
     expression = _expression(pattern)
-    return bool(expression.fullmatch(name) or expression.fullmatch(repository))
+    return expression.search(name) or expression.search(repository)
 
 
-@lru_cache(maxsize=256)
-def _expression(pattern: str) -> re.Pattern[str]:
+@lru_cache(maxsize=4)  # those of one list
+def _expression(pattern: str) -> Pattern:
     parts = []
     position = 0
     while position < len(pattern):
@@ -150,6 +151,6 @@ def _expression(pattern: str) -> re.Pattern[str]:
             parts.append(re.escape(character))
         position += 1
     try:
-        return re.compile("".join(parts))
-    except re.error:
+        return Pattern(f"^(?:{''.join(parts)})$")
+    except BadPattern:
         raise InvalidArgument(f"invalid filter 'reference={pattern:.80}'") from None

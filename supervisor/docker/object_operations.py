@@ -32,9 +32,14 @@ IMAGES: Mapping[str, Operation] = {
         summary="List images",
         query=flags("all") + FILTERS + flags("shared-size"),
         answer=rows("Id", "RepoTags"),
+        read_only=True,
     ),
-    "ImageInspect": Operation(summary="All about an image", answer=an_object(*_IMAGE_MEMBERS)),
-    "ImageHistory": Operation(summary="How it was made", answer=rows("Id", "CreatedBy")),
+    "ImageInspect": Operation(
+        summary="All about an image", answer=an_object(*_IMAGE_MEMBERS), read_only=True
+    ),
+    "ImageHistory": Operation(
+        summary="How it was made", answer=rows("Id", "CreatedBy"), read_only=True
+    ),
     "ImageDelete": Operation(
         summary="Remove a name or an image",
         query=flags("force", "noprune"),
@@ -125,7 +130,10 @@ IMAGES: Mapping[str, Operation] = {
 
 NETWORKS_AND_VOLUMES: Mapping[str, Operation] = {
     "VolumeList": Operation(
-        summary="List volumes", query=FILTERS, answer=an_object("Volumes", "Warnings")
+        summary="List volumes",
+        query=FILTERS,
+        answer=an_object("Volumes", "Warnings"),
+        read_only=True,
     ),
     "VolumeCreate": Operation(
         summary="Make a volume",
@@ -134,7 +142,9 @@ NETWORKS_AND_VOLUMES: Mapping[str, Operation] = {
         answer=an_object(*_VOLUME_MEMBERS),
         errors=(409,),
     ),
-    "VolumeInspect": Operation(summary="All about a volume", answer=an_object(*_VOLUME_MEMBERS)),
+    "VolumeInspect": Operation(
+        summary="All about a volume", answer=an_object(*_VOLUME_MEMBERS), read_only=True
+    ),
     "VolumeDelete": Operation(
         summary="Remove a volume", query=flags("force"), status=204, errors=(409,)
     ),
@@ -144,7 +154,10 @@ NETWORKS_AND_VOLUMES: Mapping[str, Operation] = {
         answer=an_object("VolumesDeleted", "SpaceReclaimed"),
     ),
     "NetworkList": Operation(
-        summary="List networks", query=FILTERS, answer=rows(*_NETWORK_MEMBERS)
+        summary="List networks",
+        query=FILTERS,
+        answer=rows(*_NETWORK_MEMBERS),
+        read_only=True,
     ),
     "NetworkCreate": Operation(
         summary="Make a network",
@@ -157,6 +170,7 @@ NETWORKS_AND_VOLUMES: Mapping[str, Operation] = {
         summary="All about a network",
         query=flags("verbose") + texts("scope"),
         answer=an_object(*_NETWORK_MEMBERS, "Containers"),
+        read_only=True,
     ),
     "NetworkDelete": Operation(summary="Remove a network", status=204, errors=(403, 409)),
     "NetworkConnect": Operation(

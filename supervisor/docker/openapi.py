@@ -96,6 +96,8 @@ def _operation(name: str, pattern: str, variable: str) -> Json:
         described["requestBody"] = {"content": content}
     if operation.endless:
         described["x-endless"] = True
+    if operation.read_only:
+        described["x-read-only"] = True
     return described
 
 

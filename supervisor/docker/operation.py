@@ -42,7 +42,11 @@ NOTHING = Answer()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """`errors` are the statuses of failures beside 400 and, with a name in the path, 404."""
+    """`errors` are the statuses of failures beside 400 and, with a name in the path, 404.
+
+    `read_only`: read-only addresses serve it, too. It changes nothing, types nothing in, asks
+    no other host, and shows nothing of what is in files; docs/listening.md says which these are.
+    """
 
     summary: str
     query: tuple[Parameter, ...] = ()
@@ -52,6 +56,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     endless: bool = False
     upgrades: bool = False
+    read_only: bool = False
 
 
 def an_object(*members: str) -> Answer:

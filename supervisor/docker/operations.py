@@ -39,22 +39,32 @@ _PATH = needed("string", "path")
 _REF = needed("string", "ref")
 
 SYSTEM: Mapping[str, Operation] = {
-    "SystemPing": Operation(summary="Whether the daemon answers", answer=Answer(TEXT)),
-    "SystemPingHead": Operation(summary="Whether the daemon answers"),
+    "SystemPing": Operation(
+        summary="Whether the daemon answers", answer=Answer(TEXT), read_only=True
+    ),
+    "SystemPingHead": Operation(summary="Whether the daemon answers", read_only=True),
     "SystemVersion": Operation(
-        summary="Versions of the daemon and the host", answer=an_object("ApiVersion", "Version")
+        summary="Versions of the daemon and the host",
+        answer=an_object("ApiVersion", "Version"),
+        read_only=True,
     ),
     "SystemInfo": Operation(
-        summary="The daemon, its host and numbers of objects", answer=an_object("ID", "Containers")
+        summary="The daemon, its host and numbers of objects",
+        answer=an_object("ID", "Containers"),
+        read_only=True,
     ),
     "SystemEvents": Operation(
         summary="What happens, as it does: a JSON object a line",
         query=texts("since", "until") + FILTERS,
         answer=Answer(JSON, "stream"),
         endless=True,
+        read_only=True,
     ),
     "SystemDataUsage": Operation(
-        summary="What takes how much room", query=lists("type"), answer=an_object()
+        summary="What takes how much room",
+        query=lists("type"),
+        answer=an_object(),
+        read_only=True,
     ),
     "SystemAuth": Operation(
         summary="Log in to a registry",
@@ -65,13 +75,21 @@ SYSTEM: Mapping[str, Operation] = {
     "BuildPrune": Operation(
         summary="Empty the build cache, which there is not", answer=an_object("SpaceReclaimed")
     ),
-    "OpenApiDocument": Operation(summary="This document", answer=an_object("openapi", "paths")),
-    "Metrics": Operation(summary="Prometheus' exposition", answer=Answer(TEXT), errors=(404, 503)),
+    "OpenApiDocument": Operation(
+        summary="This document", answer=an_object("openapi", "paths"), read_only=True
+    ),
+    "Metrics": Operation(
+        summary="Prometheus' exposition", answer=Answer(TEXT), errors=(404, 503), read_only=True
+    ),
     "OrlopDoctor": Operation(
         summary="What of the host Orlop uses and found", answer=rows("name", "status")
     ),
     "OrlopLayers": Operation(
-        summary="An image's or container's layers", query=_REF, answer=an_object(), errors=(404,)
+        summary="An image's or container's layers",
+        query=_REF,
+        answer=an_object(),
+        errors=(404,),
+        read_only=True,
     ),
     "OrlopWhence": Operation(
         summary="Which layer a path comes from",
@@ -84,12 +102,14 @@ SYSTEM: Mapping[str, Operation] = {
         query=_REF,
         answer=an_object(),
         errors=(404,),
+        read_only=True,
     ),
     "OrlopUsage": Operation(
         summary="What all containers use, and used in the last minute",
         query=flags("history"),
         answer=an_object("at", "containers"),
         errors=(503,),
+        read_only=True,
     ),
 }
 
@@ -107,17 +127,20 @@ CONTAINERS: Mapping[str, Operation] = {
         query=flags("all") + numbers("limit") + flags("size") + FILTERS,
         answer=rows("Id", "Names", "Image", "State", "Status"),
         errors=(404,),
+        read_only=True,
     ),
     "ContainerInspect": Operation(
         summary="All about a container",
         query=flags("size"),
         answer=an_object("Id", "Name", "State", "Config", "HostConfig", "NetworkSettings"),
+        read_only=True,
     ),
     "ContainerTop": Operation(
         summary="Its processes",
         query=texts("ps_args"),
         answer=an_object("Titles", "Processes"),
         errors=(409,),
+        read_only=True,
     ),
     "ContainerStats": Operation(
         summary="What it uses, once or as a stream of objects",
@@ -125,6 +148,7 @@ CONTAINERS: Mapping[str, Operation] = {
         answer=Answer(JSON, "stream"),
         errors=(503,),
         endless=True,
+        read_only=True,
     ),
     "ContainerLogs": Operation(
         summary="What it has written",
@@ -136,6 +160,7 @@ CONTAINERS: Mapping[str, Operation] = {
         ),
         answer=Answer(FRAMES),
         endless=True,
+        read_only=True,
     ),
     "ContainerStart": Operation(
         summary="Start it",
@@ -236,7 +261,9 @@ CONTAINERS: Mapping[str, Operation] = {
         upgrades=True,
     ),
     "ExecResize": Operation(summary="Its terminal's size", query=_WINDOW, errors=(409,)),
-    "ExecInspect": Operation(summary="All about it", answer=an_object("ID", "Running")),
+    "ExecInspect": Operation(
+        summary="All about it", answer=an_object("ID", "Running"), read_only=True
+    ),
 }
 
 OPERATIONS: Mapping[str, Operation] = {**SYSTEM, **CONTAINERS, **IMAGES, **NETWORKS_AND_VOLUMES}

@@ -14,6 +14,7 @@ import trio
 
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
 from supervisor.kernel.paths import DIRECTORY
+from supervisor.shim.exit_record import record_from_json
 from supervisor.shim.packets import receive
 from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
@@ -74,7 +75,7 @@ class ShimClient:
                     try:
                         if not packet:
                             break
-                        self._take(shim_protocol.decode(packet), fds)
+                        self._take(checked(shim_protocol.decode(packet)), fds)
                     finally:
                         for fd in fds:  # what nobody took
                             os.close(fd)
@@ -177,8 +178,8 @@ class ShimClient:
 
     def _take(self, message: Message, fds: list[int]) -> None:
         if message.get("event") == "hello":
-            self.shim_pid = int(message.get("shim_pid", 0))
-            self.version = int(message.get("version", 0))
+            self.shim_pid = message.get("shim_pid", 0)
+            self.version = message.get("version", 0)
             self.unspoken = shim_protocol.unspoken(self.version)
             self.greeted.set()
         elif "event" in message:
@@ -188,6 +189,32 @@ class ShimClient:
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message
             self._waiting[number].set()
+
+
+def checked(message: Message) -> Message:
+    """The message, if everybody who is told of it can take it; else ProtocolError."""
+    match message:
+        case {"event": "exited", "record": record}:
+            error = record_from_json(record).error
+            if error is not None:
+                InitError.from_json(error)
+        case {"event": "failed", "error": error} | {"id": int(), "error": error}:
+            shim_protocol.error_from_json(error)
+        case {"event": "detached", "exec": str()}:
+            pass
+        case {"event": "exec_exited", "exec": str(), "code": int()}:
+            pass
+        case {"event": "exited" | "failed" | "detached" | "exec_exited"}:
+            raise ProtocolError(f"not an event of a shim: {message!r:.200}")
+        case {"event": "hello"}:
+            numbers = [message.get(name, 0) for name in ("shim_pid", "version")]
+            if not all(type(number) is int for number in numbers):
+                raise ProtocolError(f"not a hello: {message!r:.200}")
+        case {"event": str()} | {"id": int(), "ok": {}}:
+            pass
+        case _:
+            raise ProtocolError(f"neither a reply nor an event: {message!r:.200}")
+    return message
 
 
 def start_error(error: OrlopError | InitError) -> tuple[int, str]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 
 from supervisor.errors import InvalidArgument
 from supervisor.lifecycle.ids import resolve
+from supervisor.lifecycle.patterns import SPECIAL, BadPattern, Pattern
 
 STATUSES = frozenset({"created", "running", "paused", "restarting", "removing", "exited", "dead"})
 HEALTHS = frozenset({"none", "starting", "healthy", "unhealthy"})
+MAX_EXPRESSIONS = 20
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -82,21 +84,31 @@ def _invalid(key: str, value: str) -> InvalidArgument:
 
 def _pattern(value: str) -> Callable[[str], bool]:
     """Equal to `value`, or found by it as a regular expression; one that is none finds nothing."""
+    if not SPECIAL.intersection(value):
+        return lambda text: value in text
     try:
-        search = re.compile(value).search
-    except (re.error, OverflowError, RecursionError):
+        search = Pattern(value).search
+    except BadPattern:
         return lambda text: text == value
-    return lambda text: text == value or search(text) is not None
+    return lambda text: text == value or search(text)
+
+
+def _patterns(key: str, values: Collection[str]) -> list[Callable[[str], bool]]:
+    if sum(bool(SPECIAL.intersection(value)) for value in values) > MAX_EXPRESSIONS:
+        raise InvalidArgument(
+            f"invalid filter '{key}': more than {MAX_EXPRESSIONS} regular expressions"
+        )
+    return [_pattern(value) for value in values]
 
 
 def _id(values: Collection[str], known: Collection[ContainerSummary]) -> Test:
-    patterns = [_pattern(value) for value in values]
+    patterns = _patterns("id", values)
     return lambda c: any(found(c.id) for found in patterns)
 
 
 def _name(values: Collection[str], known: Collection[ContainerSummary]) -> Test:
     """Docker's names begin with a slash, and its users write "^/web" as well as "^web"."""
-    patterns = [_pattern(value) for value in values]
+    patterns = _patterns("name", values)
     return lambda c: any(found(c.name) or found("/" + c.name) for found in patterns)
 
 

@@ -48,8 +48,11 @@ class Reference:
 
     @property
     def familiar_name(self) -> str:
-        """The name without docker.io, library/, tag and digest: "busybox"."""
-        if self.domain != DEFAULT_DOMAIN:
+        """The name without docker.io, library/, tag and digest: "busybox".
+
+        docker.io stays where the name would be another registry's without it.
+        """
+        if self.domain != DEFAULT_DOMAIN or _split_domain(self.path) != (self.domain, self.path):
             return f"{self.domain}/{self.path}"
         official = self.path.removeprefix(_OFFICIAL)
         return self.path if "/" in official else official

@@ -87,7 +87,7 @@ def lookup(user: str, additional_groups: Sequence[str], passwd: bytes, group: by
     if group_part is not None:
         gid = _find_group(group_part, group)
     elif name:
-        members = _groups_of(name.encode(), group)
+        members = _groups_of(name.encode("utf-8", "surrogateescape"), group)
     extra = [_find_group(g, group) for g in additional_groups]
     groups = tuple(dict.fromkeys([gid, *members, *extra]))
     if len(groups) > MAX_GROUPS:

@@ -55,7 +55,7 @@ def decode(packet: bytes) -> Message:
     """The message in one packet; raises ProtocolError for anything but a JSON object."""
     try:
         message = json.loads(packet)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {error}") from None
     if not isinstance(message, dict):
         raise ProtocolError(f"not an object: {packet[:80]!r}")
@@ -69,8 +69,10 @@ def error_to_json(error: OrlopError | InitError) -> Message:
     return {"code": error.code, "message": error.message}
 
 
-def error_from_json(data: Message) -> OrlopError | InitError:
-    """The typed error of an `error` field; an unknown code is Internal."""
+def error_from_json(data: object) -> OrlopError | InitError:
+    """The typed error of an `error` field; an unknown code is Internal, ProtocolError no object."""
+    if not isinstance(data, dict):
+        raise ProtocolError(f"not an error: {data!r:.200}")
     if "init" in data:
         return InitError.from_json(data["init"])
     return BY_CODE.get(str(data.get("code")), Internal)(str(data.get("message", "unknown error")))

@@ -92,10 +92,17 @@ def parse(text: str) -> Node:
     except yaml.YAMLError as error:
         raise Wrong(Place(1, 1), f"not YAML: {error}") from None
     except RecursionError:
-        raise Wrong(Place(1, 1), "not YAML: it is nested too deeply") from None
+        raise _too_deep() from None
     if root is None:
         raise Wrong(Place(1, 1), "the file is empty: services: is expected")
-    return _node(root, _Reading())
+    try:
+        return _node(root, _Reading())
+    except RecursionError:
+        raise _too_deep() from None
+
+
+def _too_deep() -> Wrong:
+    return Wrong(Place(1, 1), "not YAML: it is nested too deeply")
 
 
 def _node(raw: Any, reading: _Reading) -> Node:

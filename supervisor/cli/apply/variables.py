@@ -26,6 +26,13 @@ Missing = Callable[[str], None]
 def expand(text: str, variables: Mapping[str, str], missing: Missing) -> str:
     """`text` with its variables replaced; `missing` is told of each that is not set and has no
     other value: it counts as empty. Raises ValueError."""
+    try:
+        return _expanded(text, variables, missing)
+    except RecursionError:
+        raise ValueError("variables are nested too deeply") from None
+
+
+def _expanded(text: str, variables: Mapping[str, str], missing: Missing) -> str:
     if "$" not in text:
         return text
     parts: list[str] = []
@@ -73,12 +80,12 @@ def _braced(inside: str, variables: Mapping[str, str], missing: Missing) -> str:
     given = bool(value) if operator[0].startswith(":") else value is not None
     match operator[0][-1]:
         case "+":
-            return expand(word, variables, missing) if given else ""
+            return _expanded(word, variables, missing) if given else ""
         case "?" if not given:
-            why = expand(word, variables, missing) or "it has to be set"
+            why = _expanded(word, variables, missing) or "it has to be set"
             raise ValueError(f"variable {name[0]} is not set: {why}")
         case "-" if not given:
-            return expand(word, variables, missing)
+            return _expanded(word, variables, missing)
     return value or ""
 
 

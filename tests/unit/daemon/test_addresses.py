@@ -103,3 +103,32 @@ def test_the_file(tmp_path: Path) -> None:
     file.write_text("tlsverify = 1\n")
     with pytest.raises(InvalidArgument, match="tlsverify: expected a bool"):
         merge(Config(), read_file(file))
+
+
+def test_read_only_addresses(tmp_path: Path) -> None:
+    file = tmp_path / "orlop.toml"
+    file.write_text('read-only-host = "unix:///ro"\nread_only_group = "7"\n')
+    config = merge(Config(), read_file(file))
+    assert config.read_only_addresses == (UnixAddress("/ro"),)
+    assert config.read_only_group == "7"
+    more = merge(config, {"read_only_host": ["unix:///a", "unix:///b"]})
+    assert more.read_only_addresses == (UnixAddress("/a"), UnixAddress("/b"))
+    assert Config().read_only_addresses == ()
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"read_only_host": ["tcp://127.0.0.1:1"]}, "only a unix socket can be"),
+        ({"read_only_host": ["fd://"]}, "only a unix socket can be"),
+        ({"read_only_host": ["/x"]}, "give unix:///absolute/path"),
+        ({"read_only_host": ["unix:///a", "unix:///a"]}, "is given twice"),
+        ({"host": ["unix:///a"], "read_only_host": ["unix:///a"]}, "is given as --host, too"),
+        ({"read_only_group": "x"}, "but no --read-only-host"),
+        ({"read_only_host": [3]}, "read_only_host: expected a list of words"),
+    ],
+)
+def test_no_read_only_addresses(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        merge(Config(), settings)
+    assert said in caught.value.message

@@ -14,7 +14,14 @@ import pytest
 
 from supervisor.daemon import listen as module
 from supervisor.daemon.addresses import TcpAddress, Tls, UnixAddress
-from supervisor.daemon.listen import Listening, group_id, inherited, listen, server_context
+from supervisor.daemon.listen import (
+    Listening,
+    group_id,
+    inherited,
+    listen,
+    listen_read_only,
+    server_context,
+)
 from supervisor.errors import Conflict, InvalidArgument
 from tests.unit.metrics import certificates
 
@@ -63,6 +70,31 @@ def test_the_group_gets_into_the_daemons_own_folder(
     open_at(UnixAddress(str(folder / "x.sock")), gid=4242)
     assert chowned == [(folder / "x.sock", -1, 4242), (folder, -1, 4242)]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o710
+
+
+def test_a_second_group_in_the_same_folder_shuts_nobody_out(
+    tmp_path: Path, open_at: Open, chowned: list[tuple[Path, int, int]]
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    made = open_at(UnixAddress(str(folder / "x.sock")), gid=4242)
+    looking = UnixAddress(str(folder / "ro.sock"))
+    listen_read_only(made, [looking], gid=4343, run_root=folder)
+    assert chowned[2:] == [(folder / "ro.sock", -1, 4343)]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o711
+    assert stat.S_IMODE((folder / "ro.sock").stat().st_mode) == 0o660
+    assert len(made.listeners) == len(made.read_only) == 1
+    made.close()
+    assert not [*folder.iterdir()]
+
+
+def test_nothing_stays_when_a_read_only_one_fails(tmp_path: Path, open_at: Open) -> None:
+    good, bad = tmp_path / "good.sock", tmp_path / "bad"
+    bad.write_text("a file")
+    made = open_at(UnixAddress(str(good)))
+    with pytest.raises(InvalidArgument, match="is not a socket"):
+        listen_read_only(made, [UnixAddress(str(bad))], gid=os.getgid(), run_root=tmp_path / "run")
+    assert not good.exists()
 
 
 def test_other_folders_are_left_and_told_of(

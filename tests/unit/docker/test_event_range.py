@@ -42,6 +42,7 @@ def test_until() -> None:
     "query, said",
     [
         ({"since": "5s", "until": "10s"}, "`since` time (5s) cannot be after `until` time (10s)"),
+        ({"until": "-5"}, "`since` time (0) cannot be after `until` time (-5)"),
         ({"since": "yesterday"}, "invalid duration"),
         ({"until": "12:30"}, "invalid value for 'until'"),
     ],

@@ -15,6 +15,7 @@ from supervisor.engine.shim_client import ShimClient, ShimGone
 from supervisor.errors import Unavailable
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
+from tests.support.pace import limit
 
 
 class FakeShim:
@@ -51,6 +52,42 @@ def is_open_somewhere(reader: int) -> bool:
         return bool(os.read(reader, 1))
     except BlockingIOError:
         return True
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"id": []},
+        {"id": 1},
+        {"id": 1, "ok": 1},
+        {"id": 1, "error": None},
+        {"event": 1},
+        {"event": "hello", "version": "3"},
+        {"event": "hello", "shim_pid": [1]},
+        {"event": "exited"},
+        {"event": "exited", "record": {"id": "a", "run": "1", "code": 0}},
+        {"event": "exited", "record": {"id": "a", "run": 1, "code": 0, "error": {"step": 1}}},
+        {"event": "failed", "error": {"init": 5}},
+        {"event": "exec_exited", "exec": "a", "code": None},
+        {"event": "detached"},
+    ],
+)
+async def test_what_is_no_message_of_a_shim_ends_the_connection(message: Message) -> None:
+    async with connected() as (client, shim):
+        shim.tell({"event": "hello", "shim_pid": 7, "version": shim_protocol.VERSION})
+        await client.greeted.wait()
+        with trio.fail_after(limit(20)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ask_in_vain, client)
+                await trio.testing.wait_all_tasks_blocked()
+                shim.tell(message)
+        assert client.gone
+        assert [event async for event in client.events] == []
+
+
+async def ask_in_vain(client: ShimClient) -> None:
+    with pytest.raises(ShimGone):
+        await client.request("state")
 
 
 async def test_the_network_is_the_takers() -> None:

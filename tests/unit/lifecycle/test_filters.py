@@ -127,3 +127,9 @@ def test_which_filters_show_stopped_containers() -> None:
     assert shows_stopped({"status": ["exited"]})
     assert shows_stopped({"since": ["x"]})
     assert not shows_stopped({"name": ["x"], "status": []})
+
+
+def test_expressions_are_counted_and_plain_words_are_not() -> None:
+    parse({"name": [f"web{n}" for n in range(1000)]}, ())
+    with pytest.raises(InvalidArgument, match="invalid filter 'name': more than 20 regular"):
+        parse({"name": [f"^web{n}" for n in range(21)]}, ())

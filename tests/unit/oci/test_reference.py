@@ -33,6 +33,9 @@ HEX = "86e0e091d0da6bde2456dbb48306f3956bbeb2eae1b5b9a43045843f69fe4aaa"
         ("test_com/foo", "docker.io/test_com/foo", "test_com/foo"),
         ("Foo/bar", "Foo/bar", "Foo/bar"),
         ("192.168.0.1:80", "docker.io/library/192.168.0.1:80", "192.168.0.1:80"),
+        ("docker.io/a.example/b", "docker.io/a.example/b", "docker.io/a.example/b"),
+        ("docker.io/docker.io/b", "docker.io/docker.io/b", "docker.io/docker.io/b"),
+        ("docker.io/localhost/b:1", "docker.io/localhost/b:1", "docker.io/localhost/b:1"),
         ("dock__er/a---b", "docker.io/dock__er/a---b", "dock__er/a---b"),
         (
             f"busybox:latest@sha256:{HEX}",
@@ -46,6 +49,8 @@ def test_names_are_normalised_and_made_familiar(text: str, full: str, familiar: 
     reference = parse(text)
     assert str(reference) == full
     assert reference.familiar == familiar
+    if familiar != HEX:
+        assert parse(reference.familiar) == reference
 
 
 def test_the_default_tag_is_latest() -> None:

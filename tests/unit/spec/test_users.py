@@ -159,6 +159,11 @@ def test_a_cut_file_gives_no_torn_entry() -> None:
         lookup("torn", (), cut, b"")
 
 
+def test_a_name_that_is_no_utf8_has_its_groups() -> None:
+    ids = lookup("7", (), b"b\xf6b:x:7:8::/:\n", b"a:x:9:b\xf6b\n")
+    assert (ids.uid, ids.gid, ids.groups) == (7, 8, (8, 9))
+
+
 def test_home_with_a_nul_is_left_out() -> None:
     assert lookup("eve", (), b"eve:x:1:1::/h\0me:\n", b"").home == ""
 

@@ -33,6 +33,16 @@ def test_texts_are_kept_as_written() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "opening, closing, depth",
+    [("[", "]", 450), ("- ", "", 450), ("[", "]", 5000), ("{a: ", "}", 5000)],
+)
+def test_a_file_that_is_too_deep(opening: str, closing: str, depth: int) -> None:
+    with pytest.raises(Wrong) as caught:
+        parse(opening * depth + closing * depth)
+    assert caught.value.message == "not YAML: it is nested too deeply"
+
+
 def test_everything_knows_its_place() -> None:
     root = parse("a:\n  - b: x\n    cc: {d: y}\n")
     assert isinstance(root, Keys)

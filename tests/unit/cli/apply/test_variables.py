@@ -64,6 +64,12 @@ def test_what_is_refused(text: str, said: str) -> None:
     assert said in str(error.value)
 
 
+def test_variables_in_variables_have_an_end() -> None:
+    deep = "${X:-" * 5000 + "}" * 5000
+    with pytest.raises(ValueError, match="nested too deeply"):
+        expand(deep, {}, lambda name: None)
+
+
 def test_values_that_grow_without_end_are_refused() -> None:
     with pytest.raises(ValueError, match="too long"):
         expand("$A" * 1000, {"A": "a" * 2000}, lambda _: None)

@@ -1,0 +1,73 @@
+"""Feeding a target: each input has its time, and the first that breaks it is told and kept."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from dataclasses import dataclass
+from types import FrameType
+
+from tests.fuzz.mutation import inputs
+from tests.fuzz.target import Target
+from tests.support.pace import limit
+
+PATIENCE = limit(20.0)
+"""Seconds that one input may take, on a machine that does much else."""
+
+
+class Hung(BaseException):
+    """An input took too long; no `except Exception` of what is fuzzed holds it up."""
+
+
+class Broke(AssertionError):
+    """What an input did to a target; the error is its cause."""
+
+    def __init__(self, target: Target, data: bytes) -> None:
+        super().__init__(f"{target.name} breaks on {data!r}")
+        self.data = data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A run: how many inputs in how many seconds, and the longest that one took."""
+
+    inputs: int
+    seconds: float
+    slowest: float
+    slowest_input: bytes
+
+
+def feed(target: Target, data: bytes) -> None:
+    """One input; raises Broke."""
+    before = signal.signal(signal.SIGALRM, _ring)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        target.run(data)
+    except Exception as error:
+        raise Broke(target, data) from error
+    except Hung as error:
+        raise Broke(target, data) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf")) -> Ran:
+    """`count` inputs that follow from `seed`, or as many as there is time for; raises Broke."""
+    begun = last = time.perf_counter()
+    slowest, slowest_input, done = 0.0, b"", 0
+    for data in itertools.islice(inputs(target, seed), count):
+        feed(target, data)
+        done += 1
+        now = time.perf_counter()
+        if now - last > slowest:
+            slowest, slowest_input = now - last, data
+        last = now
+        if now - begun > seconds:
+            break
+    return Ran(inputs=done, seconds=last - begun, slowest=slowest, slowest_input=slowest_input)
+
+
+def _ring(_signal: int, _frame: FrameType | None) -> None:
+    raise Hung(f"it takes more than {PATIENCE:.0f} s")

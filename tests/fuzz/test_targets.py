@@ -1,0 +1,88 @@
+"""Decoders under inputs that nobody would write: a few here, a million each by `make fuzz`."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz import targets
+from tests.fuzz.inputs import VARIABLE, inputs
+from tests.fuzz.loop import Broke, feed, feed_all
+from tests.fuzz.session import SEED, run
+from tests.fuzz.target import Target, pieces
+
+FEW = 600
+EXAMPLES = 60
+LEAST = 5
+
+
+@pytest.mark.parametrize("name", targets.NAMES)
+def test_no_input_breaks_it(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    target = targets.load(name)
+    if VARIABLE not in os.environ:
+        feed_all(target, len(target.seeds) + max(LEAST, FEW // target.cost), SEED)
+        return
+    faulthandler.cancel_dump_traceback_later()  # this takes as long as it takes
+    with capsys.disabled():
+        line, broke = run(name, inputs(FEW))
+        print(line, flush=True)
+    assert not broke
+
+
+@pytest.mark.parametrize("name", targets.NAMES)
+def test_no_words_break_it(name: str) -> None:
+    """What its format is made of, in any order."""
+    target = targets.load(name)
+    parts = st.sampled_from((*target.words, *target.seeds)) | st.binary(max_size=16)
+
+    @settings(
+        max_examples=max(LEAST, EXAMPLES // target.cost),
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(parts, max_size=12).map(b"".join))
+    def check(data: bytes) -> None:
+        feed(target, data[: target.longest])
+
+    check()
+
+
+def test_a_defect_is_found_and_told() -> None:
+    def fail(data: bytes) -> None:
+        if b"\n" in data:
+            raise ValueError("a newline")
+
+    target = Target(name="picky", run=fail, seeds=(b"abc", b"defg"))
+    with pytest.raises(Broke) as raised:
+        feed_all(target, 10_000, SEED)
+    assert b"\n" in raised.value.data
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
+def test_the_same_seed_gives_the_same_inputs() -> None:
+    seen: list[list[bytes]] = [[], []]
+    for found in seen:
+        feed_all(Target(name="list", run=found.append, seeds=(b"abc", b"x")), 500, 7)
+    assert seen[0] == seen[1]
+    assert len(set(seen[0])) > 300
+
+
+def test_what_takes_too_long_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.loop.PATIENCE", 0.05)
+
+    def hang(_: bytes) -> None:
+        while True:
+            pass
+
+    with pytest.raises(Broke):
+        feed(Target(name="hangs", run=hang, seeds=()), b"")
+
+
+@given(st.binary(max_size=300))
+def test_pieces_are_the_whole(data: bytes) -> None:
+    assert b"".join(pieces(data)) == data[1:]
