@@ -98,7 +98,7 @@ class Agent:
             SLOW,
         )
         self._events_dropped = self._counter(
-            "orlop_events_dropped_total", "Events that a slow client did not get."
+            "orlop_events_dropped_total", "Followers of events that were too slow and cut off."
         )
         self._pulls = self._histogram(
             "orlop_image_pull_duration_seconds", "How long pulls took.", ("outcome",), LONG
@@ -196,7 +196,7 @@ class Agent:
         self._child(self._requests, method, route, str(code)).observe(seconds)
 
     def events_dropped(self, count: int) -> None:
-        """A client was too slow for so many events."""
+        """So many followers of events were too slow."""
         self._events_dropped.inc(count)
 
     def pulled(self, outcome: Outcome, seconds: float) -> None:

@@ -115,6 +115,7 @@ class AgentMetering:
         self._metrics: Metrics | None = None
         self._pools_shown: frozenset[str] = frozenset()
         self._logs = LogGrowth()
+        self._dropped_told = 0
 
     @contextmanager
     def operation(self, operation: str) -> Iterator[None]:
@@ -161,6 +162,12 @@ class AgentMetering:
             yield
 
     @harmless
+    def received(self, size: int) -> None:
+        """So many bytes have come from a registry."""
+        if self._metrics is not None:
+            self._metrics.agent.pull_received(size)
+
+    @harmless
     def stage(self, stage: Stage, begun: float) -> None:
         """A stage of a start is over that began at `time.perf_counter()` `begun`."""
         if self._metrics is not None:
@@ -191,6 +198,17 @@ class AgentMetering:
         if self._metrics is not None:
             for kind, count in counts.items():
                 self._metrics.agent.leaked(kind, count)
+
+    @property
+    def on(self) -> bool:
+        """What costs something to find out is worth it."""
+        return self._metrics is not None
+
+    @harmless
+    def shim_memory(self, size: int) -> None:
+        """The shims have so many bytes of their own now."""
+        if self._metrics is not None:
+            self._metrics.agent.shim_memory(size)
 
     @harmless
     def probed(self, result: HealthResult) -> None:
@@ -251,6 +269,9 @@ class AgentMetering:
         assert self._metrics is not None
         agent, shown = self._metrics.agent, set()
         agent.image_store(self.image_bytes())
+        dropped = self._host.bus.dropped_subscribers
+        agent.events_dropped(dropped - self._dropped_told)
+        self._dropped_told = dropped
         for network, used, free in self.pools():
             agent.ip_pool(network, used=used, free=free)
             shown.add(network)

@@ -21,6 +21,7 @@ from metrics.parse.figures import Figures, Link
 from metrics.serve import Metrics
 from netplumb.plan.ipam import Ledger
 from supervisor.engine.agent_metering import address_pools
+from supervisor.engine.events import EventBus
 from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
 from supervisor.errors import Conflict, NotModified, Unavailable
 from supervisor.lifecycle.history import PastRun
@@ -104,7 +105,9 @@ class Watched:
     """Metering that is on, and what its metrics have counted."""
 
     def __init__(self, folder: Path) -> None:
-        host: Any = SimpleNamespace(root=SimpleNamespace(bundle=lambda id: folder / id))
+        host: Any = SimpleNamespace(
+            root=SimpleNamespace(bundle=lambda id: folder / id), bus=EventBus()
+        )
         self.metering = Metering(host)
         self.metrics = self.metering._metrics = Metrics(refresh=self.metering.refresh)
 
@@ -186,6 +189,9 @@ def test_pulls_and_sizes(watched: Watched, tmp_path: Path) -> None:
     for outcome in ("ok", "error"):
         count = "orlop_image_pull_duration_seconds_count"
         assert watched.value(count, outcome=outcome) == 1
+    watched.metering.received(5)
+    watched.metering.received(6)
+    assert watched.value("orlop_image_pull_bytes_total") == 11
     watched.metering.image_bytes = lambda: 77
     watched.metering.refresh()
     assert watched.value("orlop_image_store_bytes") == 77
@@ -194,6 +200,14 @@ def test_pulls_and_sizes(watched: Watched, tmp_path: Path) -> None:
     entry = watched.metrics.containers.get("c")
     assert entry is not None
     assert [one.usage for one in entry.storage] == [5]
+
+
+def test_followers_that_were_too_slow_are_counted_once(watched: Watched) -> None:
+    bus = watched.metering._host.bus
+    for told, counted in ((2, 2), (2, 2), (5, 5)):
+        bus.dropped_subscribers = told
+        watched.metering.refresh()
+        assert watched.value("orlop_events_dropped_total") == counted
 
 
 def test_pools_are_as_they_are_now(watched: Watched) -> None:
