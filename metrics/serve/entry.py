@@ -177,6 +177,7 @@ class Entry:
 
     def row(self, figures: Figures | None) -> Row:
         """The container in cAdvisor's families."""
+        memory = self.figures.memory if self.figures else None
         return Row(
             self.blocks.full,
             figures,
@@ -185,6 +186,7 @@ class Entry:
             self.started,
             self.seen,
             self.health,
+            self.oom_kills - (memory.oom_kills or 0 if memory else 0),
         )
 
     def known(self) -> Known:
