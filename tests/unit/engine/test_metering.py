@@ -25,7 +25,7 @@ from supervisor.engine.events import EventBus
 from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
 from supervisor.errors import Conflict, NotModified, Unavailable
 from supervisor.lifecycle.history import PastRun
-from supervisor.lifecycle.machine import Exit, Phase, State
+from supervisor.lifecycle.machine import Exit, Exited, Phase, State
 from supervisor.spec.networks import EndpointRun, NetworkRun
 from supervisor.spec.types import CgroupPaths, Resources
 
@@ -244,6 +244,25 @@ def test_what_is_logged_is_counted_from_the_runs_beginning_to_its_end(
     watched.metering.log_dropped(7)
     assert watched.value("orlop_log_bytes_total") == 30
     assert watched.value("orlop_log_dropped_bytes_total", reason="write_error") == 7
+
+
+def test_a_restart_goes_on_counting_what_is_logged(watched: Watched, tmp_path: Path) -> None:
+    """The end of one run and the decision on the next are one step."""
+    file = tmp_path / "c" / "container.log"
+    file.parent.mkdir()
+    file.write_bytes(bytes(100))
+    watched.metrics.containers.add(Container(id="c", name="c", image="i", cgroup="/c"))
+    watched.metering.log_begins("c")
+    file.write_bytes(bytes(130))
+    before = replace(RUNS, phase=Phase.STOPPING, restart_requested=True, run=1)
+    after = replace(before, phase=Phase.STARTING, run=2)
+    container: Any = SimpleNamespace(
+        id="c", state=after, last_exit=Exit(0), given_up=0, record=SimpleNamespace(history=())
+    )
+    watched.metering.stepped(container, Exited(1, Exit(0)), before)
+    file.write_bytes(bytes(135))
+    watched.metering.log_ends("c")
+    assert watched.value("orlop_log_bytes_total") == 35
 
 
 def test_how_the_last_run_ended_is_known_from_the_record(watched: Watched) -> None:
