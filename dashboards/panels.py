@@ -243,6 +243,7 @@ def _table(panel: Panel) -> Any:
         hide |= {"Value": True, "Value #A": True}
     builder = (
         _common(table.Panel(), panel)
+        .min_width(80)
         .targets(_targets(panel.queries, instant=True))
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
