@@ -86,7 +86,7 @@ def load(box: NetworkBox) -> bool:
     disk = block_device(box.daemon.data_root)
     # v1 of newer kernels counts what is done to devices that somebody has a limit on.
     writes = ("--device-write-bps", f"{disk}:1gb") if disk else ()
-    busy = ("--cpus", "0.5", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "100", *writes)
+    busy = ("--cpus", "0.1", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "100", *writes)
     box.up(*busy, "--label", "team=web", name="busy", script=BUSY)
     box.up("-m", "150m", "--shm-size", "120m", name="holder", script=HOLD)
     box.wait_for_log("holder", "held")
@@ -156,8 +156,9 @@ def query(expression: str) -> str:
 def test_cpu_and_memory_are_the_kernels(seen: Seen) -> None:
     box, server = seen.box, seen.server
     rate = server.value('rate(container_cpu_usage_seconds_total{name="busy"}[4s])')
-    assert 0.05 < rate < 0.55  # others may want the processors, too
-    assert server.value('rate(container_cpu_cfs_throttled_periods_total{name="busy"}[4s])') > 0
+    assert 0.005 < rate < 0.15  # others may want the processors, too
+    throttled = 'rate(container_cpu_cfs_throttled_periods_total{name="busy"}[4s])'
+    eventually(lambda: server.value(throttled) > 0, 20)
     box.docker("pause", "busy")  # so that both read the same
     scrapes(server, 2)
     kernel = box.cgroup_file("busy", "cpuacct", "cpuacct.usage", "cpu.stat").split()
