@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ReapedKind,
         Stage,
     )
+    from supervisor.engine.container import Container
     from supervisor.engine.host import Host
     from supervisor.engine.network_records import Network
 
@@ -51,6 +52,7 @@ _OF_NETWORKS: Mapping[str, str] = {
     "NetworkPrune": "prune",
 }
 _LOG_SECONDS = 15.0
+_OF_THE_SHIM: tuple[Stage, ...] = ("rootfs", "exec")
 
 P = ParamSpec("P")
 Pools = Callable[[], Iterable[tuple[str, int, int]]]
@@ -168,17 +170,23 @@ class AgentMetering:
             self._metrics.agent.pull_received(size)
 
     @harmless
-    def stage(self, stage: Stage, begun: float) -> None:
-        """A stage of a start is over that began at `time.perf_counter()` `begun`."""
+    def stage(self, stage: Stage, begun: float, container: Container) -> None:
+        """A stage of a start is over that began at `time.perf_counter()` `begun`.
+
+        The container remembers it, metrics or not.
+        """
+        took = time.perf_counter() - begun
+        container.stages = {**container.stages, stage: round(took * 1e9)}
         if self._metrics is not None:
-            self._metrics.agent.stage(stage, time.perf_counter() - begun)
+            self._metrics.agent.stage(stage, took)
 
     @harmless
-    def stages(self, told: Mapping[str, Any]) -> None:
+    def stages(self, told: Mapping[str, Any], container: Container) -> None:
         """What the shim tells of its part of a start, in ns."""
-        if self._metrics is not None:
-            self._metrics.agent.stage("rootfs", told["rootfs"] / 1e9)
-            self._metrics.agent.stage("exec", told["exec"] / 1e9)
+        for stage in _OF_THE_SHIM:
+            container.stages = {**container.stages, stage: told[stage]}
+            if self._metrics is not None:
+                self._metrics.agent.stage(stage, told[stage] / 1e9)
 
     @harmless
     def reaped(self, kind: ReapedKind) -> None:

@@ -141,8 +141,11 @@ def test_a_runs_interfaces_are_those_that_are_there() -> None:
 
 
 def test_stages_of_a_start(watched: Watched) -> None:
-    watched.metering.stage("net", time.perf_counter() - 0.25)
-    watched.metering.stages({"rootfs": 2_000_000, "exec": 3_000_000, "new": 1})
+    container: Any = SimpleNamespace(stages={})
+    watched.metering.stage("net", time.perf_counter() - 0.25, container)
+    watched.metering.stages({"rootfs": 2_000_000, "exec": 3_000_000, "new": 1}, container)
+    assert container.stages.pop("net") == pytest.approx(250_000_000, abs=100_000_000)
+    assert container.stages == {"rootfs": 2_000_000, "exec": 3_000_000}
     sums = {
         stage: watched.value("orlop_container_stage_duration_seconds_sum", stage=stage)
         for stage in ("net", "rootfs", "exec", "cgroup")
