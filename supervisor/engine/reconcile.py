@@ -229,7 +229,9 @@ class Reconciler:
                 return False
             raise
         try:
-            if process.start_time(shim.pid) != shim.started or not self._is_left(one):
+            # It may have another container by now, or its pid belong to another process.
+            root = self._engine.host.root.path.resolve()
+            if not remains.still(shim, root) or not self._is_left(one):
                 return False
             process.pidfd_send_signal(pidfd, 9)
         finally:

@@ -57,6 +57,18 @@ def shims(root: Path, proc: Path = Path("/proc")) -> list[ShimProcess]:
     return found
 
 
+def still(shim: ShimProcess, root: Path, proc: Path = Path("/proc")) -> bool:
+    """Whether it is what it was when it was found: that very process, with that container."""
+    try:
+        place = str((proc / str(shim.pid) / "cwd").readlink())
+        return (process.start_time(shim.pid), _container(root, place)) == (
+            shim.started,
+            shim.container,
+        )
+    except OSError:
+        return False
+
+
 def mounted(root: Path, table: Iterable[mounts.MountInfo] | None = None) -> list[Mount]:
     """What is mounted in bundles in our own mount namespace, inner ones first."""
     found = []

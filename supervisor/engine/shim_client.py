@@ -117,6 +117,12 @@ class ShimClient:
             raise ShimGone("the shim ended before its container had a network")
         return fd
 
+    def release(self) -> socket.socket:
+        """The connection, which is not read any more, for another use: the caller's now."""
+        connection = self.connection.dup()
+        self.close()
+        return connection
+
     def close(self) -> None:
         """Close the connection, and a descriptor that nobody took; idempotent."""
         if self._network >= 0:

@@ -63,6 +63,7 @@ class Task:
         self._network = TaskNetwork(container)
         self._spawned = 0.0
         self.accepts = False  # the shim takes clients
+        self._stayed = False  # it waits for its next container
 
     # --- the two ways in ----------------------------------------------------------------
 
@@ -346,8 +347,12 @@ class Task:
         await self.container.until(lambda s: s.run != self.run or not s.live)
         assert self.shim is not None
         failpoints.hit("exit.acknowledge")
+        zygote = self.host.zygote
         with suppress(OrlopError):  # it may be gone already, as it was asked to
-            await self.shim.request("acknowledge")
+            reply = await self.shim.request("acknowledge", stay=zygote.has_room)
+            if reply.get("stays"):
+                zygote.keep(self.shim.release())
+                self._stayed = True
 
     async def _lost(self) -> None:
         """The shim died without a word: nothing of the container may live on."""
@@ -416,7 +421,7 @@ class Task:
         if self.oom is not None:
             self.oom.stop()
             self.oom = None
-        if self.shim is not None and self.shim.shim_pid:
+        if self.shim is not None and self.shim.shim_pid and not self._stayed:
             self.host.metering.reaped("shim")
         group, self.group = self.group, None
         if group is None:

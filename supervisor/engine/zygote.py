@@ -20,6 +20,7 @@ BOOT = (
     "from supervisor.shim import zygote; zygote.main(int(sys.argv[2]), "
     "mergeable=sys.argv[3] == 'mergeable')"
 )
+MOST_IDLE = 4
 
 
 def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -45,10 +46,15 @@ def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], so
 
 
 class Zygote:
-    """Spawns shims; a zygote that died is replaced at the next request, once."""
+    """Spawns shims; a zygote that died is replaced at the next request, once.
+
+    Shims whose container has ended, and that stayed, take the next ones before any fork does:
+    what a fork would have to touch they have in memory already.
+    """
 
     def __init__(self) -> None:
         self.mergeable = True
+        self._idle: list[socket.socket] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
 
@@ -69,26 +75,58 @@ class Zygote:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle), "hold": True})
-        with theirs:
-            for attempt in (1, 2):
-                if self._socket is None or (self._process and self._process.poll() is not None):
-                    self.start()
-                assert self._socket is not None
-                try:
-                    await _send(self._socket, request, theirs.fileno())
-                except OSError as error:
-                    self._forget()
-                    if attempt == 2:
-                        ours.close()
-                        raise Unavailable(f"the zygote does not answer: {error}") from None
-                else:
-                    break
         ours.setblocking(False)
+        with theirs:
+            try:
+                if not self._ask_idle(request, theirs.fileno()):
+                    await self._ask_zygote(request, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
         return ours
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more idle shim is wanted."""
+        return len(self._idle) < MOST_IDLE
+
+    def keep(self, connection: socket.socket) -> None:
+        """Take the connection of a shim that stayed; it goes where there are enough by now."""
+        if self.has_room:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _ask_idle(self, request: bytes, fd: int) -> bool:
+        """Have an idle shim take the container, the one used last; False if there is none."""
+        while self._idle:
+            with self._idle.pop() as idle:
+                try:
+                    socket.send_fds(idle, [request], [fd])
+                except OSError:
+                    continue  # it died meanwhile
+                return True
+        return False
+
+    async def _ask_zygote(self, request: bytes, fd: int) -> None:
+        for attempt in (1, 2):
+            if self._socket is None or (self._process and self._process.poll() is not None):
+                self.start()
+            assert self._socket is not None
+            try:
+                await _send(self._socket, request, fd)
+            except OSError as error:
+                self._forget()
+                if attempt == 2:
+                    raise Unavailable(f"the zygote does not answer: {error}") from None
+            else:
+                return
+
     def close(self) -> None:
-        """End the zygote (its shims live on) and reap it."""
+        """End the zygote (its shims live on) and reap it; idle shims end, too."""
         self._forget()
+        while self._idle:
+            self._idle.pop().close()
         if self._process is not None:
             try:
                 self._process.wait(5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from ctypes import c_int, c_long
 from typing import Any
 
@@ -52,6 +53,8 @@ _AARCH64 = {
     "bpf": 280,
 }
 _OF_MACHINE = {"x86_64": _X86_64, "aarch64": _AARCH64}
+
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 SYS: dict[str, int] = _COMMON | _OF_MACHINE.get(os.uname().machine, {})
 
@@ -100,7 +103,7 @@ def failed(error: OSError, syscall: str, path: str = "") -> KernelError:
 
 def encode(text: str, syscall: str) -> bytes:
     """`text` for a char* argument; KernelError (EINVAL) if C would read only a part of it."""
-    data = os.fsencode(text)
+    data = text.encode(_ENCODING, _ERRORS)  # os.fsencode, without its questions
     if b"\0" in data:
         raise KernelError(syscall, text, errno.EINVAL)
     return data

@@ -55,8 +55,8 @@ def get_capabilities() -> tuple[int, int, int]:
 def limit_bounding_set(keep: int) -> None:
     """Drop every capability not in `keep` from the bounding set (needs CAP_SETPCAP)."""
     for number in range(last_capability() + 1):
-        if not keep >> number & 1:
-            check(_prctl(_PR_CAPBSET_DROP, number, 0, 0, 0), "prctl", f"PR_CAPBSET_DROP {number}")
+        if not keep >> number & 1 and _prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) < 0:
+            check(-1, "prctl", f"PR_CAPBSET_DROP {number}")
 
 
 def clear_ambient() -> None:

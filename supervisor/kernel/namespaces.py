@@ -14,6 +14,7 @@ CLONE_VM = 0x100
 CLONE_FS = 0x200
 CLONE_FILES = 0x400
 CLONE_PIDFD = 0x1000
+CLONE_VFORK = 0x4000
 CLONE_PARENT = 0x8000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -45,7 +46,7 @@ PROC_NAMES: dict[str, str] = {
 }
 
 
-class _CloneArgs(ctypes.Structure):
+class CloneArgs(ctypes.Structure):
     """struct clone_args, in its third size (Linux 5.7: with `cgroup`)."""
 
     _fields_ = (
@@ -86,11 +87,11 @@ def clone3(flags: int, *, exit_signal: int = SIGCHLD, cgroup_fd: int = -1) -> tu
     namespace's PID 1 may not use it (EINVAL).
 
     Only for a process with one thread: no other thread exists in the child, whatever
-    locks it held. glibc's own at-fork handlers do not run. Flags that share memory
-    (CLONE_VM) cannot work from Python.
+    locks it held. glibc's own at-fork handlers do not run. For a child that shares
+    memory (CLONE_VM) see `vfork`.
     """
     pidfd = c_int(-1)
-    args = _CloneArgs(
+    args = CloneArgs(
         flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal
     )
     if cgroup_fd >= 0:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.errors import InitError
-from supervisor.kernel import paths
-from supervisor.shim import exec_stage, handshake
+from supervisor.kernel import paths, vfork
+from supervisor.shim import exec_stage
+from supervisor.shim.init_state import let_go
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
@@ -49,12 +50,11 @@ class ExecSession:
         self.code: int | None = None
         self.error: InitError | None = None
         self.ready = False
-        self.sent_go = False
         self.started = False
         self.sync: socket.socket | None = None
 
     def launch(self, loop: Loop, launcher: Launcher, process: Process) -> None:
-        """Fork the stage; the rest follows in callbacks."""
+        """Have the stage; the rest follows in callbacks."""
         self.loop = loop
         opened: list[int] = []
         try:
@@ -80,19 +80,20 @@ class ExecSession:
             opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with sync:
-            self.stage_pid = os.fork()
-            if self.stage_pid == 0:
-                exec_stage.main(
-                    exec_stage.ExecStage(
-                        process=process,
-                        sync=sync,
-                        pidfd=launcher.pidfd,
-                        namespace_flags=launcher.namespace_flags,
-                        cgroup_fd=cgroup,
-                        cgroup_tasks=tasks,
-                        stdio=far,
-                    )
-                )
+            stage = exec_stage.ExecStage(
+                process=process,
+                sync=sync,
+                pidfd=launcher.pidfd,
+                namespace_flags=launcher.namespace_flags,
+                cgroup_fd=cgroup,
+                cgroup_tasks=tasks,
+                stdio=far,
+            )
+            self.stage_pid, pidfd = vfork.spawn(
+                lambda: exec_stage.main(stage), share=stage.shares_memory
+            )
+            os.close(pidfd)
+            let_go(stage)
         return near
 
     def state(self) -> Message:
@@ -130,7 +131,7 @@ class ExecSession:
             packet, fds = b"", []
         if not packet:
             self._close_sync()
-            if self.error is None and self.sent_go:
+            if self.error is None and self.ready and self.pid:
                 self._started()
             return False
         message = json.loads(packet)
@@ -143,12 +144,6 @@ class ExecSession:
             self.ready = True
         else:
             self.error = InitError.from_json(message)
-        if self.ready and self.pid and not self.sent_go:
-            try:
-                self.sync.send(handshake.GO)
-            except OSError:
-                return True  # it was killed while it waited; its end of file is next
-            self.sent_go = True
         return True
 
     def _close_sync(self) -> None:
@@ -166,7 +161,7 @@ class ExecSession:
         self._close_sync()
         if self.error is not None:
             code = 126 if self.error.errno != 2 else 127
-        elif self.sent_go:
+        elif self.ready:
             self._started()
         self.session.process_ended(lambda: self._report(code))
 

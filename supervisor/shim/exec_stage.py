@@ -1,28 +1,29 @@
 """An exec session: a second process inside a running container.
 
     shim                       stage                      process
-     │ fork ─────────────────► │ setns(all)
-     │                         │ clone3(CLONE_PARENT) ──► │ (the shim's child, in the cgroup)
-     │ ◄────── {"pid": n} ──── │ exits                    │ steps of `become`
+     │ vfork ────────────────► │ setns(all)
+     ┊                         │ vfork(CLONE_PARENT) ───► │ (the shim's child, in the cgroup)
      │ ◄──────────────── {"pty": true} + fd ───────────── │ (terminal only)
-     │ ◄──────────────────── {"ready": true} ──────────── │
-     │ ────────────────────────── "go" ─────────────────► │ execve
+     │ ◄──────────────────── {"ready": true} ──────────── │ steps of `become`
+     │ ◄────── {"pid": n} ──── │ exits                    │ execve
      │ ◄────────────────────── end of file ────────────── │
 
 The stage exists because a pid namespace is only entered by children, and because the shim
-itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap.
+itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. In a
+container with a user namespace of its own both are forks.
 """
 
 import os
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from supervisor.errors import InitError, KernelError
-from supervisor.kernel import namespaces, paths, process, tty
+from supervisor.kernel import namespaces, paths, process, tty, vfork
 from supervisor.shim import become
 from supervisor.shim.failure import describe, run_steps
-from supervisor.shim.handshake import GO, send, send_error
+from supervisor.shim.handshake import send, send_error
 from supervisor.spec.types import Process
 
 
@@ -38,21 +39,21 @@ class ExecStage:
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether nobody in the container can look into what shares the shim's memory."""
+        return not self.namespace_flags & namespaces.CLONE_NEWUSER
+
 
 def main(stage: ExecStage) -> None:
-    """Run in a fork of the shim; never returns."""
+    """Run in a child of the shim; never returns."""
+    attempt(enter, stage)
+
+
+def attempt(part: Callable[[ExecStage], None], stage: ExecStage) -> None:
+    """One process's part, which ends it, or what went wrong in it."""
     try:
-        become.set_oom_score(stage.process)
-        process.set_dumpable(False)
-        process.reset_signals()
-        # The cgroup namespace last: from inside one, a hierarchy mounted with nsdelegate (as
-        # systemd does) lets nobody move in whose own cgroup is outside (ENOENT).
-        namespaces.setns(stage.pidfd, stage.namespace_flags & ~namespaces.CLONE_NEWCGROUP)
-        pid = clone_into(stage.cgroup_fd)
-        if pid:
-            send(stage.sync, {"pid": pid})
-            os._exit(0)
-        run(stage)
+        part(stage)
     except InitError as error:
         send_error(stage.sync, error)
     except BaseException as error:  # the last frame: nothing may escape into the shim's code
@@ -64,15 +65,23 @@ def main(stage: ExecStage) -> None:
     os._exit(127)
 
 
-def clone_into(cgroup_fd: int) -> int:
-    """clone3 as the shim's child, in the container's v2 cgroup where there is one."""
-    flags = namespaces.CLONE_PARENT
-    if cgroup_fd >= 0:
-        flags |= namespaces.CLONE_INTO_CGROUP
-    pid, pidfd = namespaces.clone3(flags, exit_signal=0, cgroup_fd=cgroup_fd)
-    if pid:
-        os.close(pidfd)
-    return pid
+def enter(stage: ExecStage) -> None:
+    """The stage: go into the container's namespaces, have the process, tell its pid."""
+    become.set_oom_score(stage.process)
+    process.set_dumpable(False)
+    process.reset_signals()
+    # The cgroup namespace last: from inside one, a hierarchy mounted with nsdelegate (as
+    # systemd does) lets nobody move in whose own cgroup is outside (ENOENT).
+    namespaces.setns(stage.pidfd, stage.namespace_flags & ~namespaces.CLONE_NEWCGROUP)
+    pid, _ = vfork.spawn(
+        lambda: attempt(run, stage),
+        namespaces.CLONE_PARENT,
+        share=stage.shares_memory,
+        exit_signal=0,
+        cgroup_fd=stage.cgroup_fd,
+    )
+    send(stage.sync, {"pid": pid})
+    os._exit(0)
 
 
 def run(stage: ExecStage) -> None:
@@ -92,8 +101,6 @@ def run(stage: ExecStage) -> None:
     run_steps(become.STEPS, becoming)
     process.set_parent_death_signal(signal.SIGKILL)  # changing ids cleared it
     send(stage.sync, {"ready": True})
-    if stage.sync.recv(16) != GO:
-        os._exit(0)
     become.confine(becoming)
     become.execute(becoming)
 

@@ -23,8 +23,10 @@ def make_devices(init: Init) -> None:
     """Nodes, links and folders of /dev; after the mounts, since /dev is one of them."""
     if init.dev < 0:
         return  # /dev is the image's or a bind: leave it as it is
+    umask = os.umask(0)  # nodes have the modes that are asked for
     for device in init.spec.devices:
         make_device(init, device)
+    os.umask(umask)
     for name, target in DEV_LINKS:
         try:
             os.symlink(target, name, dir_fd=init.dev)
@@ -40,15 +42,22 @@ def make_device(init: Init, device: Device) -> None:
         os.close(fd)
         return
     folder, _, name = device.path.rpartition("/")
+    if folder == "/dev":
+        make_node(device, name, init.dev)
+        return
     parent = paths.make_dirs_in_root(init.root, folder or "/")
-    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
     try:
-        number = os.makedev(device.major, device.minor)
-        os.mknod(name, kind | device.mode, number, dir_fd=parent)
-        os.chmod(name, device.mode, dir_fd=parent)  # mknod obeyed the umask
-        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
+        make_node(device, name, parent)
     finally:
         os.close(parent)
+
+
+def make_node(device: Device, name: str, parent: int) -> None:
+    """The node itself, in the folder `parent`."""
+    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
+    os.mknod(name, kind | device.mode, os.makedev(device.major, device.minor), dir_fd=parent)
+    if device.uid or device.gid:
+        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
 
 
 def open_console(init: Init) -> None:

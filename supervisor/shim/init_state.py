@@ -34,3 +34,15 @@ class Init:
     def makes(self, kind: str) -> bool:
         """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
         return any(n.type == kind and not n.path for n in self.spec.namespaces)
+
+    def let_go(self) -> None:
+        """Drop all that this holds: the frames of a child by vfork hold it for ever."""
+        if self.becoming is not None:
+            let_go(self.becoming)
+        let_go(self)
+
+
+def let_go(held: object) -> None:
+    """Empty an object with slots, whoever still has it."""
+    for name in type(held).__slots__:  # type: ignore[attr-defined]
+        delattr(held, name)

@@ -22,7 +22,7 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from supervisor.kernel import _call, capabilities, namespaces, process
+from supervisor.kernel import _call, capabilities, namespaces, process, vfork
 from supervisor.shim import exec_stage, shim
 from supervisor.shim.loop import IN
 from supervisor.spec.capabilities import DEFAULT
@@ -150,6 +150,7 @@ class Scenery:
         # Asked of the kernel once, for all forks.
         capabilities.last_capability()
         process.command_line_place()
+        vfork.possible()
         try:
             self._set_up()
         except BaseException:
@@ -181,6 +182,7 @@ class Scenery:
             for name, value in list(vars(module).items()):
                 if isinstance(value, FUNCTION):
                     self.replace(module, name, opening.get(name) or like(value))
+        self.replace(vfork, "vfork", self.vfork)
         self.replace(socket, "socketpair", self.socketpair)
         self.replace(ctypes, "memmove", nothing)  # of the command line
         self.replace(_signal, "signal", nothing)
@@ -254,11 +256,22 @@ class Scenery:
         """In the place of clone3(2): init's last words come from here."""
         if self.in_child:
             return 0
-        arguments = namespaces._CloneArgs.from_address(address)
+        arguments = namespaces.CloneArgs.from_address(address)
         ctypes.c_int.from_address(arguments.pidfd).value = self.folder()
         self.speak({"ready": True})
         os.write(self.pipes[1], b"played\n")
         return INIT
+
+    def vfork(self, run: Callable[[], None], flags: int = 0, **_: object) -> tuple[int, int]:
+        """In the place of vfork, which for a child does not come back."""
+        if self.in_child:
+            run()
+        if not flags:
+            self.speak({"ready": True}, {"pid": SESSION})
+            return STAGE, self.folder()
+        self.speak({"ready": True})
+        os.write(self.pipes[1], b"played\n")
+        return INIT, self.folder()
 
     def fork(self) -> int:
         """In the place of os.fork: an exec session's stage, and its process."""
@@ -293,7 +306,7 @@ def like(function: Any) -> Any:
 
 def rehearse() -> None:
     """Play each role ROUNDS times; leaves no descriptor and no object behind."""
-    before = descriptors()
+    before = process.descriptors()
     scenery = Scenery()
     with scenery:
         for number in range(ROUNDS):
@@ -301,22 +314,8 @@ def rehearse() -> None:
                 perform(scenery, play, specification(number % 2 > 0))
         scenery.pairs.clear()
         gc.collect()
-    for fd in descriptors() - before:
+    for fd in process.descriptors() - before:
         os.close(fd)
-
-
-def descriptors() -> set[int]:
-    """This process's, without the one that looks."""
-    return {int(name) for name in os.listdir("/proc/self/fd") if is_open(int(name))}
-
-
-def is_open(fd: int) -> bool:
-    """Whether there is such a descriptor."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True
 
 
 def perform(scenery: Scenery, play: Callable[[Scenery], None], spec: Spec) -> None:
@@ -373,7 +372,7 @@ def follow(scenery: Scenery, player: shim.Shim, ours: socket.socket) -> Generato
     os.write(fd, json.dumps(to_json(PROCESS)).encode())
     socket.send_fds(ours, [message("exec", exec=name)], [fd])
     sessions = player.execs.sessions
-    while name not in sessions or not sessions[name].sent_go:
+    while name not in sessions or not (sessions[name].ready and sessions[name].pid):
         yield
     scenery.kept.pop().close()
     scenery.ended += [(STAGE, 0), (SESSION, 0)]
@@ -440,7 +439,6 @@ def play_session(scenery: Scenery) -> None:
 def stage(scenery: Scenery) -> exec_stage.ExecStage:
     """What an exec session's stage works on."""
     near, far = scenery.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    near.send(b"go")
     scenery.kept.append(near)
     output = scenery.pipe(os.O_CLOEXEC)
     return exec_stage.ExecStage(

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
-from supervisor.kernel import cgroups, namespaces, paths, process
+from supervisor.kernel import cgroups, namespaces, paths, process, vfork
 from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.execs import Execs
@@ -35,6 +35,7 @@ from supervisor.wire.shim_protocol import Message
 
 SOCKET_NAME = "shim.sock"
 CONFIG_NAME = "config.json"
+MOST_CONTAINERS = 100  # one after the other: each leaves a little memory behind
 
 
 def prepare() -> "Shim":
@@ -42,18 +43,29 @@ def prepare() -> "Shim":
     os.setsid()
     process.set_process_name("orlop-shim")
     process.set_child_subreaper(True)
+    # Nobody in a container may trace a child that still has our memory, nor us.
+    process.set_dumpable(False)
     redirect_std_streams()
     os.umask(0o077)
     return Shim()
 
 
-def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> None:
-    """Serve the container of `bundle`; never returns. `hold`: init is cloned at `start` only."""
+def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.socket:
+    """Serve the container of `bundle`. `hold`: init is cloned at `start` only.
+
+    Returns the connection on which the next one is to be waited for, if whoever acknowledged
+    the end of this one asked for that, and it has left nothing behind; else ends the process.
+    """
     control = socket.socket(fileno=control_fd)
     try:
         process.set_command_line(f"orlop-shim {bundle}")
         os.chdir(bundle)
         shim.run(control, hold=hold)
+        kept = shim.let_go()
+        if kept is not None:
+            process.set_command_line("orlop-shim")
+            os.chdir("/")
+            return kept
     except BaseException as error:  # the last frame; the traceback is kept in the bundle
         leave_traceback()
         failure = describe("shim", error) if isinstance(error, OSError | InitError) else None
@@ -93,7 +105,9 @@ class Shim:
     spec: Spec
     session: Session
 
-    def __init__(self) -> None:
+    def __init__(self, before: int = 0) -> None:
+        """`before`: how many containers this process has had."""
+        self.before = before
         self.loop = Loop()
         self.peers: list[Peer] = []
         self.folder = -1
@@ -120,6 +134,7 @@ class Shim:
         self.error: InitError | None = None
         self.record: ExitRecord | None = None
         self.durable = False
+        self.stays_for: Peer | None = None
         self._watch_children()
 
     def run(self, control: socket.socket, *, hold: bool) -> None:
@@ -178,16 +193,20 @@ class Shim:
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
             group = os.open(spec.cgroup.unified, paths.DIRECTORY)
-            flags |= namespaces.CLONE_INTO_CGROUP
+        child = Init(spec, sync, prepared, tasks, far, dict(joined), self.start_at_once)
+
+        def run_init() -> None:
+            os.close(near.fileno())  # a copy that would hide the shim's end from init
+            init.main(child)
+
+        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
+        share = self.start_at_once and not spec.uid_mappings and not spec.init
         try:
             with given.children_in(joined.get("pid")):
                 failpoints.hit("shim.clone")
-                pid, pidfd = namespaces.clone3(flags, cgroup_fd=group)
-                if pid == 0:
-                    near.close()  # a copy that would hide the shim's end from init
-                    at_once = self.start_at_once
-                    init.main(Init(spec, sync, prepared, tasks, far, joined, at_once))
+                pid, pidfd = vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         finally:
+            child.let_go()
             sync.close()
             for fd in (*tasks, *far, group, self.mapped):
                 if fd >= 0:
@@ -225,7 +244,8 @@ class Shim:
             os.close(fd)
 
     def _init_speaks(self, _events: int) -> None:
-        self._hear_init()
+        while self._hear_init():
+            pass
 
     def _hear_init(self) -> bool:
         """Take one message of init's, if there is one; False where there is none."""
@@ -525,9 +545,13 @@ class Shim:
             "record": self.record.to_json() if self.record else None,
         }
 
-    def _acknowledge(self, _peer: Peer, _request: Message, _fds: list[int]) -> Message:
+    def _acknowledge(self, peer: Peer, request: Message, _fds: list[int]) -> Message:
         if self.record is None:
             raise Conflict("shim: nothing to acknowledge, the container lives")
+        if request.get("stay") and self._may_stay():
+            self.stays_for = peer
+            self._leave()
+            return {"stays": True}
         for session in self._sessions():
             session.on_last_client_gone = self._end
         self._end()
@@ -541,6 +565,36 @@ class Shim:
         if any(session.clients for session in self._sessions()):
             return
         self._leave()
+
+    def _may_stay(self) -> bool:
+        """Whether nothing of this container can be in the way of the next: as most are."""
+        clean = not (self.execs.sessions or self.session.clients or has_children())
+        return clean and self.durable and self.before < MOST_CONTAINERS
+
+    def let_go(self) -> socket.socket | None:
+        """Close all but the connection that is stayed for; None where there is none.
+
+        Also where a descriptor is left that nobody owns: better a new shim than a strange one.
+        """
+        if self.stays_for is None or self.stays_for.closed:
+            return None
+        connection = self.stays_for.connection
+        for peer in self.peers:
+            self.loop.remove(peer.connection.fileno())
+            if peer is not self.stays_for:
+                peer.connection.close()
+        self.session.close()
+        signal.set_wakeup_fd(-1)
+        for end in (*self.wakeup, self.listener, self.loop.epoll):
+            end.close()
+        for fd in (self.folder, self.root):
+            os.close(fd)
+        self.loop.callbacks.clear()
+        vars(self).clear()  # the cycles in which it lies
+        gc.disable()  # as in the zygote
+        connection.setblocking(True)
+        left = process.descriptors() - {0, 1, 2, connection.fileno()}
+        return None if left else connection
 
     def _leave(self) -> None:
         try:
@@ -561,6 +615,15 @@ OPERATIONS = {
     "state": Shim._state,
     "acknowledge": Shim._acknowledge,
 }
+
+
+def has_children() -> bool:
+    """Whether there is a process to reap, now or later."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def read_spec() -> Spec:

@@ -8,6 +8,7 @@ zygote forks the next. It keeps no record of shims: they outlive it.
 """
 
 import gc
+import itertools
 import os
 import select
 import signal
@@ -16,7 +17,7 @@ import struct
 
 from supervisor import failpoints
 from supervisor.errors import ProtocolError
-from supervisor.kernel import memory, process
+from supervisor.kernel import memory, process, vfork
 from supervisor.shim import heap, rehearsal, shim
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
@@ -48,6 +49,7 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
     try:
         rehearsal.rehearse()
         rehearse_receiving()
+        rehearse_cloning()
     except Exception:  # noqa: S110 - without it shims are slower and larger, and nothing else
         pass
     if failpoints.VARIABLE in os.environ:
@@ -142,17 +144,29 @@ def rehearse_receiving() -> None:
             os.close(fds.pop())
 
 
+def rehearse_cloning() -> None:
+    """Have children as a shim has them."""
+    for _ in range(rehearsal.ROUNDS):
+        os.close(vfork.spawn(lambda: os._exit(0), share=True)[1])
+
+
 def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
-    """Run the container that the request names."""
-    try:
-        request = shim_protocol.decode(packet)
-        if request.get("op") != "spawn" or len(fds) != 1:
-            raise ProtocolError("the zygote takes only spawn, with one socket")
-        bundle, hold = str(request["bundle"]), bool(request.get("hold"))
-    except (ProtocolError, KeyError) as error:
-        report_failure(fds, error)
-        return
-    shim.main(spare, bundle, fds.pop(), hold=hold)
+    """Run the container that the request names, and those that the next ones do."""
+    for before in itertools.count(1):
+        if not packet:
+            return  # the supervisor is gone, or needs no more shims
+        try:
+            request = shim_protocol.decode(packet)
+            if request.get("op") != "spawn" or len(fds) != 1:
+                raise ProtocolError("the zygote takes only spawn, with one socket")
+            bundle, hold = str(request["bundle"]), bool(request.get("hold"))
+        except (ProtocolError, KeyError) as error:
+            report_failure(fds, error)
+            return
+        connection = shim.main(spare, bundle, fds.pop(), hold=hold)
+        spare = shim.Shim(before)
+        packet, fds = receive(connection)
+        connection.close()
 
 
 def refuse_one(control: socket.socket, error: OSError) -> None:

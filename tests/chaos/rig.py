@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from supervisor.engine.zygote import MOST_IDLE
 from supervisor.failpoints import VARIABLE
 from tests.api.box import IMAGE, Box, eventually
 from tests.support import leaks, nest, places, procfs
@@ -138,7 +139,7 @@ class Rig:
         return found | set(self._processes())
 
     def _processes(self) -> Iterator[str]:
-        zygotes = 0
+        zygotes = idle = 0
         for process in self.daemon.processes():
             with suppress(OSError):
                 command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
@@ -146,6 +147,10 @@ class Rig:
                     zygotes += 1
                     if zygotes > 4:  # itself, its spares, one that has just been taken
                         yield f"zygote {zygotes}"
+                elif command.rstrip(b"\0") == b"orlop-shim":
+                    idle += 1
+                    if idle > MOST_IDLE:
+                        yield f"idle shim {idle}"
                 elif process.pid != self.daemon.pid:
                     yield f"process {command.decode().replace(chr(0), ' ')}"
 

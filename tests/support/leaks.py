@@ -59,9 +59,10 @@ class Snapshot:
 
 
 def _stands_by(pid: int) -> bool:
-    """A zygote or its fork without a container: as many as one daemon needs, ever new ones."""
+    """A zygote, or a shim without a container: as many as one daemon needs, ever new ones."""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"orlop-zygote")
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0")
+        return command in (b"orlop-zygote", b"orlop-shim")
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -111,6 +111,12 @@ class Container:
     group: Group
     shim: Shim
     shim_pid: int
+    stays: bool = False  # the shim waits for another container
+
+    def stay(self) -> socket.socket | None:
+        """Acknowledge the end, asking the shim to stay: where to ask it for the next, if so."""
+        self.stays = bool(self.shim.call("acknowledge", stay=True).get("stays"))
+        return self.shim.connection.dup() if self.stays else None
 
     def created(self) -> int:
         """Wait until init waits for its start; its pid."""
@@ -147,14 +153,15 @@ class Container:
         """End whatever is left of it."""
         try:
             self.group.kill()
-            while (state := self.shim.call("state"))["record"] is None:
+            while not self.stays and (state := self.shim.call("state"))["record"] is None:
                 if state["phase"] == "preparing":  # held: it ends with its last connection
                     self.shim.connection.shutdown(socket.SHUT_RDWR)
                 time.sleep(0.01)
-            self.shim.call("acknowledge")
+            if not self.stays:
+                self.shim.call("acknowledge")
         except (EOFError, OSError, OrlopError):
             pass  # the shim has ended already
-        ended = self.shim.ended()
+        ended = self.stays or self.shim.ended()
         leaks.reap_orphans()  # of a killed shim: an unreaped zombie keeps its cgroup
         self.shim.connection.close()
         for fd in self.shim.fds:
@@ -214,9 +221,10 @@ class ShimRig:
     def container(self, *args: str, **options: Any) -> Iterator[Container]:
         """A container on its way to `created`, with `hold` not before `start`.
 
-        Ended and removed with the block.
+        Ended and removed with the block. `by` is the connection of a shim that stayed.
         """
         hold = bool(options.pop("hold", False))
+        by = options.pop("by", None)
         bundle = self.folder / secrets.token_hex(32)
         for name in ("", "upper", "work"):
             (bundle / name).mkdir(mode=0o755)
@@ -227,7 +235,7 @@ class ShimRig:
         ours.settimeout(SECONDS)
         request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle), "hold": hold})
         with theirs:
-            socket.send_fds(self.zygote, [request], [theirs.fileno()])
+            socket.send_fds(by or self.zygote, [request], [theirs.fileno()])
         shim = Shim(ours)
         container = Container(spec, bundle, group, shim, shim.event("hello")["shim_pid"])
         try:

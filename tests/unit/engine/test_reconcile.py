@@ -248,7 +248,7 @@ class Signals:
         self._started = started
         monkeypatch.setattr(process, "pidfd_open", self._open)
         monkeypatch.setattr(process, "pidfd_send_signal", self._send)
-        monkeypatch.setattr(process, "start_time", started.__getitem__)
+        monkeypatch.setattr(remains, "still", lambda shim, _root: started[shim.pid] == shim.started)
 
     def _open(self, pid: int) -> int:
         if pid not in self._started:

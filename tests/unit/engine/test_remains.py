@@ -46,6 +46,19 @@ def test_shims_are_known_by_name_and_folder(proc: Path) -> None:
     ]
 
 
+def test_what_a_process_was_it_may_be_no_more(proc: Path) -> None:
+    root = Path("/var/lib/orlop")
+    add(proc, 2, "orlop-shim", f"{root}/containers/{ID}")
+    shim = ShimProcess(2, 20, ID)
+    assert remains.still(shim, root, proc)
+    assert not remains.still(ShimProcess(2, 21, ID), root, proc)  # the pid is another's
+    assert not remains.still(ShimProcess(3, 30, ID), root, proc)  # ended
+    (proc / "2" / "cwd").unlink()
+    os.symlink(f"{root}/containers/{'e' * 64}", proc / "2" / "cwd")
+    assert not remains.still(shim, root, proc)  # it has the next container
+    assert not remains.still(ShimProcess(2, 20, ""), root, proc)
+
+
 def test_mounts_inside_bundles_inner_ones_first() -> None:
     root = Path("/data")
     places = ["/", "/data", "/data/containers", f"/data/containers/{ID}", "/data/layers/x"]

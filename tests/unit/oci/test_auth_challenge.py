@@ -99,10 +99,10 @@ def test_what_is_quoted_comes_back(parameters: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("piece", ["a", "a=", 'a="', "a,", "a ", 'a="b",', "\\"])
 def test_a_long_header_takes_no_time(piece: str) -> None:
-    begin = time.monotonic()
+    begin = time.process_time()
     with contextlib.suppress(InvalidArgument):
         parse("Bearer " + piece * ((MAX_HEADER - 7) // len(piece)))
-    assert time.monotonic() - begin < 1.0
+    assert time.process_time() - begin < 1.0
 
 
 @pytest.mark.parametrize(

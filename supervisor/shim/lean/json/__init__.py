@@ -19,13 +19,14 @@ class _Context:
 
 
 _scan = make_scanner(_Context())
+_BOM = b"\xef\xbb\xbf"
 _SPACE = " \t\n\r"
 
 
 def loads(text):
     """The value of a document, str or bytes in UTF-8."""
     if not isinstance(text, str):
-        text = str(text, "utf-8-sig", "surrogatepass")
+        text = str(text.removeprefix(_BOM), "utf-8", "surrogatepass")
     start = len(text) - len(text.lstrip(_SPACE))
     try:
         value, end = _scan(text, start)
