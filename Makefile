@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos demo guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos demo pictures guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-host     the first half of it'
 	@echo 'make test-guest    the second half: a User-Mode Linux guest'
 	@echo 'make demo          run containers and show what isolates and limits them'
+	@echo 'make pictures      draw the dashboards from live data (20 minutes, 650 MB of packages once)'
 	@echo 'make bench         measure, beside runc and dockerd'
 	@echo 'make load          start hundreds of containers of several kinds, and report'
 	@echo 'make chaos         kill, fail and delay everything, at full length (about an hour)'
@@ -68,6 +69,10 @@ chaos:
 demo:
 	@$(SETUP) demo
 	$(BIN)/python -m tests.demo
+
+pictures:
+	@$(SETUP) pictures
+	$(BIN)/python -m tests.pictures
 
 coverage:
 	@$(SETUP) test

@@ -59,9 +59,9 @@ _HOST_OVERVIEW = (
     number("Containers running", "short", f'sum(orlop_containers{{{MACHINE},state="running"}})'),
     number("Containers in all", "short", f"sum(orlop_containers{{{MACHINE}}})"),
     number(
-        "Ends by OOM in the last hour",
+        "Ends by OOM, last hour",
         "short",
-        f'sum(increase(orlop_container_exits_total{{{MACHINE},reason="oom_killed"}}[1h]))',
+        f'round(sum(increase(orlop_container_exits_total{{{MACHINE},reason="oom_killed"}}[1h])))',
         red=1,
     ),
 )
@@ -317,7 +317,7 @@ CONTAINERS = Board(
                 number(
                     "OOM kills in this time",
                     "short",
-                    f"sum(increase(container_oom_events_total{{{ALL}}}[$__range]))",
+                    f"round(sum(increase(container_oom_events_total{{{ALL}}}[$__range])))",
                     red=1,
                 ),
                 _TABLE,
@@ -484,6 +484,12 @@ CONTAINER = Board(
                             "",
                         ),
                     ),
+                    columns={
+                        "image": "Image",
+                        "image_digest": "Digest",
+                        "network_mode": "Network",
+                        "restart_policy": "Restart policy",
+                    },
                 ),
             ),
         ),

@@ -38,7 +38,10 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """`unit` is Grafana's id of one. Colours of a stat change at `red`, from green."""
+    """`unit` is Grafana's id of one. Colours of a stat change at `red`, from green.
+
+    In a table, `units` are by a column's title and `columns` the titles of labels.
+    """
 
     kind: Literal["lines", "stat", "table"]
     title: str
@@ -51,6 +54,7 @@ class Panel:
     percent: bool = False
     red: float | None = None
     units: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
     link: str = ""
 
 
@@ -198,6 +202,8 @@ def _lines(panel: Panel) -> Any:
             .placement(common_model.LegendPlacement.BOTTOM)
             .show_legend(True)
             .calcs(["mean", "max", "lastNotNull"])
+            .sort_by("Max")
+            .sort_desc(True)
         )
         .tooltip(
             common.VizTooltipOptions()
@@ -231,16 +237,23 @@ def _stat(panel: Panel) -> Any:
 
 def _table(panel: Panel) -> Any:
     letters = "ABCDEFGHIJKLMNOP"
-    titles = {f"Value #{letters[i]}": q.legend for i, q in enumerate(panel.queries)}
-    hide = {"Time": True, **{f"Time {n}": True for n in range(1, len(titles) + 1)}}
+    titles = {f"Value #{letters[i]}": q.legend for i, q in enumerate(panel.queries) if q.legend}
+    hide = {"Time": True, **{f"Time {n}": True for n in range(1, len(panel.queries) + 1)}}
+    if not titles:  # the labels are what is shown; a single query's column has no letter
+        hide |= {"Value": True, "Value #A": True}
     builder = (
         _common(table.Panel(), panel)
+        .min_width(80)
         .targets(_targets(panel.queries, instant=True))
         .with_transformation(model.DataTransformerConfig(id_val="merge", options={}))
         .with_transformation(
             model.DataTransformerConfig(
                 id_val="organize",
-                options={"excludeByName": hide, "renameByName": {"name": "Container", **titles}},
+                options={
+                    "excludeByName": hide,
+                    "indexByName": {"name": 0},
+                    "renameByName": {"name": "Container", **panel.columns, **titles},
+                },
             )
         )
     )

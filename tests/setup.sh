@@ -1,12 +1,12 @@
 #!/bin/bash
-# tests/setup.sh check|test|fuzz|bench|demo|guest-kernel: set up what that make target needs.
+# tests/setup.sh check|test|fuzz|bench|demo|pictures|guest-kernel: set up what that make target needs.
 #   - .venv from $PYTHON (3.11 or newer), with this project and its dev tools, by pip's own index;
 #     done again only when pyproject.toml has changed
 #   - Debian packages, only those whose files are missing, each announced with its reason
 # Says nothing when nothing is missing.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
-target=${1:?usage: tests/setup.sh check|test|fuzz|bench|demo|guest-kernel}
+target=${1:?usage: tests/setup.sh check|test|fuzz|bench|demo|pictures|guest-kernel}
 python=${PYTHON:-python3}
 
 say() { echo "setup: $*" >&2; }
@@ -166,6 +166,19 @@ case $target in
     need nsenter util-linux "dockerd is started in namespaces of its own with it"
     unpack_command dockerd docker.io "the bench compares with it"
     unpack_commands containerd "dockerd starts it" containerd containerd-shim-runc-v2
+    ;;
+  pictures)
+    static_busybox
+    need nft nftables "the host probe tries it"
+    need nsenter util-linux "the daemon is started in a network namespace with it"
+    docker_client
+    registry_tools
+    for tool in prometheus promtool; do
+      unpack_command $tool prometheus "it scrapes the daemon"
+    done
+    need npm npm "it fetches Grafana's components"
+    need chromium chromium "it draws them"
+    need pngquant pngquant "it makes the pictures small"
     ;;
   guest-kernel)
     for tool in gcc make; do need $tool build-essential "it compiles the kernel"; done

@@ -1,7 +1,8 @@
 """The counters of network interfaces, all of them by one netlink dump: RTM_GETSTATS (Linux 4.7).
 
 It costs the kernel 1.5 µs an interface, since nothing but the counters is asked for;
-RTM_GETLINK or sysfs cost 70 times that. Layouts: linux/netlink.h, linux/if_link.h.
+RTM_GETLINK or sysfs cost 70 times that. Layouts: linux/netlink.h, linux/if_link.h,
+linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ _ATTRIBUTE = struct.Struct("=HH")  # length, type
 _COUNTERS = struct.Struct("=8Q")
 _ERROR = struct.Struct("=i")
 
+_LINK = struct.Struct("=BBHiII")  # family, padding, type, ifindex, flags, changed flags
+_NUMBER = struct.Struct("=I")
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_RTM_NEWLINK, _RTM_GETLINK = 16, 18
+_IFLA_MASTER, _IFLA_EXT_MASK = 10, 29
+_RTEXT_FILTER_SKIP_STATS = 8
 _RTM_NEWSTATS, _RTM_GETSTATS = 92, 94
 _NLM_F_REQUEST, _NLM_F_MULTI, _NLM_F_DUMP, _NLM_F_DUMP_INTR = 0x1, 0x2, 0x300, 0x10
 _IFLA_STATS_LINK_64 = 1
@@ -41,6 +47,36 @@ def request(sequence: int, index: int = 0) -> bytes:
     flags = _NLM_F_REQUEST if index else _NLM_F_REQUEST | _NLM_F_DUMP
     length = _HEADER.size + len(body)
     return _HEADER.pack(length, _RTM_GETSTATS, flags, sequence, 0) + body
+
+
+def link_request(sequence: int, index: int) -> bytes:
+    """The message that asks what the interface of that index is."""
+    mask = _ATTRIBUTE.pack(8, _IFLA_EXT_MASK) + _NUMBER.pack(_RTEXT_FILTER_SKIP_STATS)
+    body = _LINK.pack(0, 0, 0, index, 0, 0) + mask
+    return _HEADER.pack(_HEADER.size + len(body), _RTM_GETLINK, _NLM_F_REQUEST, sequence, 0) + body
+
+
+def master(data: bytes) -> int:
+    """The index of the bridge (or bond) that the interface of such an answer is in, 0 for none.
+
+    Malformed, Refused.
+    """
+    if len(data) < _HEADER.size + _LINK.size:
+        raise Malformed(f"a netlink message of {len(data)} bytes")
+    length, kind, _, _, _ = _HEADER.unpack_from(data)
+    if kind != _RTM_NEWLINK:
+        _raise_error(data, _HEADER.size, len(data))
+        raise Malformed(f"a netlink message of type {kind}")
+    at, end = _HEADER.size + _LINK.size, min(length, len(data))
+    while at + _ATTRIBUTE.size <= end:
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size or at + length > end:
+            raise Malformed(f"an attribute of {length} bytes in {end - at}")
+        if kind & _TYPE_MASK == _IFLA_MASTER and length >= _ATTRIBUTE.size + _NUMBER.size:
+            found: int = _NUMBER.unpack_from(data, at + _ATTRIBUTE.size)[0]
+            return found
+        at += (length + 3) & ~3
+    return 0
 
 
 class Decoder:

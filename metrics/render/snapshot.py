@@ -14,8 +14,8 @@ class Row(NamedTuple):
     """One container, or the host, in cAdvisor's families. `labels` is an open block.
 
     `figures` None: it has not run yet, or ended long ago. `started` and `seen` are wall-clock
-    seconds, `started` 0 = never. `health` 1 healthy, 0 not, -1 no health check. The host has
-    no `limits`.
+    seconds, `started` 0 = never. `health` 1 healthy, 0 not, -1 no health check.
+    `oom_kills_before` are those of earlier runs. The host has no `limits`.
     """
 
     labels: str
@@ -25,6 +25,7 @@ class Row(NamedTuple):
     started: float = 0
     seen: float = 0
     health: int = -1
+    oom_kills_before: int = 0
 
 
 class Known(NamedTuple):

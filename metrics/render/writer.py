@@ -112,8 +112,9 @@ def _add_figures(found: dict[str, Part], row: Row, figures: Figures) -> None:
     for interface, link in figures.network.items():
         _add(found["network"], block + _label("interface", interface), link)
     if figures.memory is not None and figures.memory.oom_kills is not None:
-        _add(found["ooms"], block, figures.memory.oom_kills)
-    _add(found["life"], block, row)
+        _add(found["ooms"], block, row.oom_kills_before + figures.memory.oom_kills)
+    if row.started:  # else it is another agent's run that ended unseen
+        _add(found["life"], block, row)
     if row.limits is not None:
         _add(found["containers"], block, row)
         _add(found["limits"], block, row.limits)

@@ -32,6 +32,7 @@ ExitReason = Literal[
 ReapedKind = Literal["container", "exec", "shim"]
 HealthResult = Literal["healthy", "unhealthy", "timeout", "error"]
 LeftoverKind = Literal["cgroup", "shim", "socket", "mount", "bundle"]
+LogLoss = Literal["write_error"]
 Outcome = Literal["ok", "error", "cancelled"]
 
 SLOW = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -98,7 +99,7 @@ class Agent:
             SLOW,
         )
         self._events_dropped = self._counter(
-            "orlop_events_dropped_total", "Events that a slow client did not get."
+            "orlop_events_dropped_total", "Followers of events that were too slow and cut off."
         )
         self._pulls = self._histogram(
             "orlop_image_pull_duration_seconds", "How long pulls took.", ("outcome",), LONG
@@ -137,6 +138,8 @@ class Agent:
             self._child(self._leftovers, kind)
         for stage in get_args(Stage):
             self._child(self._stages, stage)
+        for cause in get_args(LogLoss):
+            self._child(self._log_dropped, cause)
 
     # --- containers --------------------------------------------------------------------------
 
@@ -181,7 +184,7 @@ class Agent:
         """So many bytes of output were logged."""
         self._log_bytes.inc(size)
 
-    def log_dropped(self, reason: str, size: int) -> None:
+    def log_dropped(self, reason: LogLoss, size: int) -> None:
         """So many bytes of output were not."""
         self._child(self._log_dropped, reason).inc(size)
 
@@ -196,7 +199,7 @@ class Agent:
         self._child(self._requests, method, route, str(code)).observe(seconds)
 
     def events_dropped(self, count: int) -> None:
-        """A client was too slow for so many events."""
+        """So many followers of events were too slow."""
         self._events_dropped.inc(count)
 
     def pulled(self, outcome: Outcome, seconds: float) -> None:

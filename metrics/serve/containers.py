@@ -133,11 +133,13 @@ class Containers:
         entry = self._entries.get(id)
         if entry is None:
             return
-        if self._running.pop(id, None):
-            self.read(entry, self._wall_ns(), alone=True)
-        entry.finish(self._clock(), final or Final())
         if exit_code is not None:
             entry.exit_code = exit_code
+        if self._running.pop(id, None):
+            self.read(entry, self._wall_ns(), alone=True)
+            entry.finish(self._clock(), final or Final())
+        elif not entry.missed(self._clock(), final or Final()):
+            return
         self._ended = _sum((self._ended, entry.used()))
 
     def last_end(self, id: str, end: End) -> None:

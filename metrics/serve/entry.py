@@ -116,6 +116,18 @@ class Entry:
         memory = self.figures.memory
         self.oom_kills_before += (memory.oom_kills or 0) if memory else (final.oom_kills or 0)
 
+    def missed(self, now: float, final: Final) -> bool:
+        """A run is over that had not begun here: its start failed, or nobody looked.
+
+        Whether `final` tells that it was one.
+        """
+        if not any(final):
+            return False
+        self.base, self.interfaces = Totals(), Interfaces(())
+        self.figures, self.ended_at = corrected(Figures(), final), now
+        self.oom_kills_before += final.oom_kills or 0
+        return True
+
     def forget_figures(self) -> None:
         """The last values have been seen often enough."""
         self.figures = None
@@ -165,6 +177,7 @@ class Entry:
 
     def row(self, figures: Figures | None) -> Row:
         """The container in cAdvisor's families."""
+        memory = self.figures.memory if self.figures else None
         return Row(
             self.blocks.full,
             figures,
@@ -173,6 +186,7 @@ class Entry:
             self.started,
             self.seen,
             self.health,
+            self.oom_kills - (memory.oom_kills or 0 if memory else 0),
         )
 
     def known(self) -> Known:

@@ -19,6 +19,7 @@ from metrics.parse.figures import DeviceIo, Figures, Link, Pressure, Tasks
 from metrics.parse.pressure import stall
 from metrics.render.snapshot import Machine
 from metrics.serve.files import KeptFile, close_all
+from metrics.serve.links import master_of
 
 MAX_INTERFACES = 32
 MAX_DEVICES = 1024
@@ -131,7 +132,7 @@ class Host:
             self._interfaces = {i: name for i, name in self._interfaces.items() if i in links}
         for index, link in links.items():
             if index not in self._interfaces:
-                self._interfaces[index] = own_interface(index, self._sys)
+                self._interfaces[index] = own_interface(index)
             if name := self._interfaces[index]:
                 named[name] = link
                 if len(named) == MAX_INTERFACES:
@@ -139,7 +140,7 @@ class Host:
         return named
 
 
-def own_interface(index: int, sys: Path) -> str:
+def own_interface(index: int) -> str:
     """The name of an interface that is the host's own business; "" for others.
 
     A veth in a bridge is a container's (a host that is a container itself has one that is in
@@ -147,13 +148,13 @@ def own_interface(index: int, sys: Path) -> str:
     """
     try:
         name = socket.if_indextoname(index)
-    except OSError:
+        driver = _driver(name)
+        if driver == "veth":
+            of_others = name.startswith("veth") or master_of(index) != 0
+        else:
+            of_others = driver == "bridge" or name == "lo"
+    except OSError:  # it has gone
         return ""
-    driver = _driver(name)
-    if driver == "veth":
-        of_others = name.startswith("veth") or (sys / "class/net" / name / "brport").exists()
-    else:
-        of_others = driver == "bridge" or name == "lo"
     return "" if of_others else name
 
 

@@ -71,3 +71,17 @@ class LinkCounters:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
         return self._socket
+
+
+def master_of(index: int) -> int:
+    """The index of the bridge that an interface of this network namespace is in, 0 for none.
+
+    By netlink: the sysfs at /sys may be another namespace's. OSError, Malformed.
+    """
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    with socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE) as connection:
+        connection.send(links.link_request(1, index))
+        try:
+            return links.master(connection.recv(_DATAGRAM))
+        except links.Refused as error:
+            raise OSError(error.errno, os.strerror(error.errno), "RTM_GETLINK") from None

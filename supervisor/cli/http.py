@@ -17,6 +17,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from supervisor.errors import ProtocolError
 
@@ -128,6 +129,11 @@ class Connection:
         left = bytes(self._buffer)
         self._buffer.clear()
         return socket.socket(fileno=self._socket.detach()), left
+
+    def break_off(self) -> None:
+        """No more comes: another thread that waits for something sees the end."""
+        with suppress(OSError):  # it has ended by itself
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close; a second time is fine."""

@@ -34,7 +34,7 @@ _ENTER, _LEAVE = b"\x1b[?1049h\x1b[?25l", b"\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_REST = "\x1b[H", "\x1b[K", "\x1b[J"
 _ESCAPE, _INTERRUPT, _BACK = "\x1b", "\x03", "\x08\x7f"
 _AROUND = 4
-_WORDS = {"pressure": "waiting", "block": "block I/O", "cpu": "CPU", "pids": "PIDs"}
+WORDS = {"pressure": "waiting", "block": "block I/O", "cpu": "CPU", "pids": "PIDs"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ def screen(
     room = max(1, height - _AROUND)
     first = min(view.first, max(0, len(found) - room))
     used = sum(row.cpu or 0.0 for row in rows)
-    order = _WORDS.get(view.sort, view.sort) + (", reversed" if view.reverse else "")
+    order = WORDS.get(view.sort, view.sort) + (", reversed" if view.reverse else "")
     title = (
         f"orlop top: {len(rows)} running, {100 * used:.0f}% of {answer['cpus']} CPUs, by {order}"
     )

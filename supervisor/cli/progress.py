@@ -1,7 +1,8 @@
 """What the daemon tells of a pull, push or load, shown: bars on a terminal, else plain lines.
 
-On a terminal each layer keeps its line, which is written anew (ECMA-48 cursor movements); a
-terminal lower than there are layers gets the plain lines, as a pipe does.
+On a terminal each layer keeps its line, which is written anew (ECMA-48 cursor movements), with its
+speed and how long it still takes; a terminal lower than there are layers gets the plain lines, as a
+pipe does.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, TextIO
 
 from supervisor.cli.failures import StreamFailed
 from supervisor.errors import ProtocolError
 from supervisor.spec.units import format_size
 
-_BAR = 25
+_BAR = 20
+_SPAN, _LEAST = 5.0, 0.5
+_HOUR, _MINUTE = 3600, 60
 _UP, _DOWN, _CLEAR = "\x1b[{}A", "\x1b[{}B", "\r\x1b[2K"
 
 Message = dict[str, Any]
@@ -58,11 +63,42 @@ class Plain:
             self._out.flush()
 
 
+class Speed:
+    """How fast one layer's bar moves, over the last five seconds."""
+
+    def __init__(self) -> None:
+        self._status = ""
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def at(self, status: str, current: int, total: int, now: float) -> str:
+        """After half a second the rate, and the time that the rest takes at it; "" before."""
+        if status != self._status or (self._seen and current < self._seen[-1][1]):
+            self._status = status  # another stage, or it begins anew
+            self._seen.clear()
+        while len(self._seen) > 1 and self._seen[1][0] <= now - _SPAN:
+            self._seen.popleft()
+        self._seen.append((now, current))
+        then, before = self._seen[0]
+        if now - then < _LEAST or current <= before:
+            return ""
+        rate = (current - before) / (now - then)
+        rest = max(0, total - current) / rate
+        return f" {format_size(rate, precision=2)}/s {_duration(rest)}"
+
+
 class Terminal:
     """Lines by id, the last of which is just above the cursor."""
 
-    def __init__(self, out: TextIO, rows: int, columns: int) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        rows: int,
+        columns: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._out = out
+        self._clock = clock
+        self._speeds: dict[str, Speed] = {}
         self._rows = rows
         self._columns = columns
         self._lines: dict[str, int] = {}
@@ -70,7 +106,7 @@ class Terminal:
     def show(self, message: Message) -> None:
         """Print it, in place of what was said before about the same thing."""
         name = str(message.get("id", ""))
-        text = _text(message, bar=True)[: self._columns - 1]
+        text = (_text(message, bar=True) + self._speed(name, message))[: self._columns - 1]
         if not name or "progressDetail" not in message:
             self._lines.clear()  # what stands above stays as it is from now on
             self._out.write(text + "\n")
@@ -82,6 +118,24 @@ class Terminal:
             if up < self._rows:  # else it has left the screen
                 self._out.write(_UP.format(up) + _CLEAR + text + _DOWN.format(up) + "\r")
         self._out.flush()
+
+    def _speed(self, name: str, message: Message) -> str:
+        detail = message.get("progressDetail") or {}
+        if not detail.get("total"):
+            return ""
+        speed = self._speeds.setdefault(name, Speed())
+        done, total = int(detail.get("current", 0)), int(detail["total"])
+        return speed.at(str(message["status"]), done, total, self._clock())
+
+
+def _duration(seconds: float) -> str:
+    """As "8s", "3m20s", "2h10m"."""
+    whole = round(seconds)
+    if whole < _MINUTE:
+        return f"{whole}s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE}m{whole % _MINUTE:02}s"
+    return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}m"
 
 
 def _screen(out: TextIO) -> Plain | Terminal:

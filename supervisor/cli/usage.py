@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ class Usage:
     …_wait     part of the time in which some of its processes waited for that (PSI)
     throttled  part of the periods of its CPU quota that it used up
     received … bytes a second
+    past       the latest of received, transmitted, read, written and of each …_wait
+    about      the container in the daemon's answer
     """
 
     name: str
@@ -39,6 +41,8 @@ class Usage:
     throttled: float | None = None
     cpu_past: tuple[float, ...] = field(default=(), repr=False)
     memory_past: tuple[float, ...] = field(default=(), repr=False)
+    past: Mapping[str, Sequence[float]] = field(default_factory=dict, repr=False, compare=False)
+    about: Answer = field(default_factory=dict, repr=False, compare=False)
 
 
 class Watched:
@@ -48,13 +52,14 @@ class Watched:
         self._before: dict[str, tuple[float, Answer]] = {}
         self._cpu: dict[str, deque[float]] = {}
         self._memory: dict[str, deque[float]] = {}
+        self._others: dict[str, dict[str, deque[float]]] = {}
 
     def look(self, answer: Answer) -> list[Usage]:
         """The running containers of one more answer."""
         running = [one for one in answer["containers"] if one["now"]]
         there = {one["id"]: one["started"] for one in running}
         for id in self._before.keys() - there.keys():
-            del self._before[id], self._cpu[id], self._memory[id]
+            del self._before[id], self._cpu[id], self._memory[id], self._others[id]
         return [self._usage(one, answer["at"]) for one in running]
 
     def _usage(self, one: Answer, at: float) -> Usage:
@@ -64,6 +69,7 @@ class Watched:
             then, before = at, one
             self._cpu.pop(id, None)
             self._memory.pop(id, None)
+            self._others.pop(id, None)
         self._before[id] = (at, one)
         was = before["now"]
         waits = {key: _part(was["pressure"], now["pressure"], key, at - then) for key in _RESOURCES}
@@ -85,7 +91,20 @@ class Watched:
             throttled=_throttled(was, now),
             cpu_past=cpu,
             memory_past=memory,
+            past=self._past_of_others(one, {f"{key}_wait": part for key, part in waits.items()}),
+            about=one,
         )
+
+    def _past_of_others(
+        self, one: Answer, waits: Mapping[str, float | None]
+    ) -> Mapping[str, Sequence[float]]:
+        past, history = self._others.setdefault(one["id"], {}), one.get("history") or {}
+        rates = {key: one["now"].get(key) for key in _RATES}
+        for key, value in {**rates, **waits}.items():
+            values = past.setdefault(key, deque(history.get(key, ()), KEPT))
+            if value is not None:
+                values.append(value)
+        return {key: tuple(values) for key, values in past.items()}
 
     def _past(self, one: Answer) -> tuple[tuple[float, ...], tuple[float, ...]]:
         id, history, now = one["id"], one.get("history") or {}, one["now"]
@@ -99,6 +118,7 @@ class Watched:
 
 
 _RESOURCES = ("cpu", "memory", "io")
+_RATES = ("received", "transmitted", "read", "written")
 
 
 def _part(before: Answer, now: Answer, key: str, seconds: float) -> float | None:

@@ -73,7 +73,7 @@ def table(
 
     `machine_memory` is what one without a limit may take at most, in bytes.
     """
-    columns = [column for column in _columns(machine_memory) if with_bars or column.heading]
+    columns = [column for column in columns_of(machine_memory) if with_bars or column.heading]
     name = max([LEAST_NAME, *(len(row.name) for row in rows)])
     if width is not None:
         columns = fitting(columns, width)
@@ -100,7 +100,9 @@ def fitting(columns: Sequence[Column], width: int) -> list[Column]:
     return kept
 
 
-def _columns(machine_memory: int) -> tuple[Column, ...]:
+def columns_of(machine_memory: int) -> tuple[Column, ...]:
+    """All columns behind the name; `machine_memory` as `table` has it."""
+
     def most(row: Usage) -> int:
         limit = row.memory_limit
         return min(limit, machine_memory) if limit and machine_memory else limit or machine_memory

@@ -66,6 +66,7 @@ def container_json(view: ContainerView) -> dict[str, Any]:
         "Config": config_json(body, view.hostname),
         "NetworkSettings": _network_settings(view),
         **({"OrlopIDMappings": _id_mappings(*view.user_ids)} if view.user_ids else {}),
+        "OrlopStart": dict(sorted(view.stages.items())),
         "OrlopHistory": [_past_run_json(past) for past in view.history],
     }
 

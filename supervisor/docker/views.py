@@ -6,6 +6,7 @@ one (`inspect`, `listing`, `events`, `host`). Times are wall clock in ns, 0 = ne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from supervisor.docker.create import CreateBody
@@ -39,6 +40,7 @@ class ContainerView:
     ports       published while it runs
     sandbox_id  of the network namespace of this run, "" unless it runs in one of its own
     health      of its checks, None until one that has a check was started
+    stages      of its latest start, by name, ns; those that are known
     history     its latest runs that are over, oldest first
     etc_folder  where /etc/hosts and its like are on the host, "" until they were made
     made        what was made of it and is the same as long as it is shown
@@ -72,6 +74,7 @@ class ContainerView:
     etc_folder: str = ""
     health: Health | None = None
     history: tuple[PastRun, ...] = ()
+    stages: Mapping[str, int] = field(default_factory=dict)
     made: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
     @property

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ReapedKind,
         Stage,
     )
+    from supervisor.engine.container import Container
     from supervisor.engine.host import Host
     from supervisor.engine.network_records import Network
 
@@ -51,6 +52,7 @@ _OF_NETWORKS: Mapping[str, str] = {
     "NetworkPrune": "prune",
 }
 _LOG_SECONDS = 15.0
+_OF_THE_SHIM: tuple[Stage, ...] = ("rootfs", "exec")
 
 P = ParamSpec("P")
 Pools = Callable[[], Iterable[tuple[str, int, int]]]
@@ -115,6 +117,7 @@ class AgentMetering:
         self._metrics: Metrics | None = None
         self._pools_shown: frozenset[str] = frozenset()
         self._logs = LogGrowth()
+        self._dropped_told = 0
 
     def operation(self, operation: str) -> AbstractContextManager[None]:
         """Around an operation of the API: how long it took, and whether it failed."""
@@ -164,17 +167,29 @@ class AgentMetering:
             yield
 
     @harmless
-    def stage(self, stage: Stage, begun: float) -> None:
-        """A stage of a start is over that began at `time.perf_counter()` `begun`."""
+    def received(self, size: int) -> None:
+        """So many bytes have come from a registry."""
         if self._metrics is not None:
-            self._metrics.agent.stage(stage, time.perf_counter() - begun)
+            self._metrics.agent.pull_received(size)
 
     @harmless
-    def stages(self, told: Mapping[str, Any]) -> None:
-        """What the shim tells of its part of a start, in ns."""
+    def stage(self, stage: Stage, begun: float, container: Container) -> None:
+        """A stage of a start is over that began at `time.perf_counter()` `begun`.
+
+        The container remembers it, metrics or not.
+        """
+        took = time.perf_counter() - begun
+        container.stages = {**container.stages, stage: round(took * 1e9)}
         if self._metrics is not None:
-            self._metrics.agent.stage("rootfs", told["rootfs"] / 1e9)
-            self._metrics.agent.stage("exec", told["exec"] / 1e9)
+            self._metrics.agent.stage(stage, took)
+
+    @harmless
+    def stages(self, told: Mapping[str, Any], container: Container) -> None:
+        """What the shim tells of its part of a start, in ns."""
+        for stage in _OF_THE_SHIM:
+            container.stages = {**container.stages, stage: told[stage]}
+            if self._metrics is not None:
+                self._metrics.agent.stage(stage, told[stage] / 1e9)
 
     @harmless
     def reaped(self, kind: ReapedKind) -> None:
@@ -194,6 +209,17 @@ class AgentMetering:
         if self._metrics is not None:
             for kind, count in counts.items():
                 self._metrics.agent.leaked(kind, count)
+
+    @property
+    def on(self) -> bool:
+        """What costs something to find out is worth it."""
+        return self._metrics is not None
+
+    @harmless
+    def shim_memory(self, size: int) -> None:
+        """The shims have so many bytes of their own now."""
+        if self._metrics is not None:
+            self._metrics.agent.shim_memory(size)
 
     @harmless
     def probed(self, result: HealthResult) -> None:
@@ -254,6 +280,9 @@ class AgentMetering:
         assert self._metrics is not None
         agent, shown = self._metrics.agent, set()
         agent.image_store(self.image_bytes())
+        dropped = self._host.bus.dropped_subscribers
+        agent.events_dropped(dropped - self._dropped_told)
+        self._dropped_told = dropped
         for network, used, free in self.pools():
             agent.ip_pool(network, used=used, free=free)
             shown.add(network)

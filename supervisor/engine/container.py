@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,8 @@ class Container:
         self.oom_memory = (0, 0)
         # Why the last start failed before anything of it ran, if it is known better than "failed".
         self.refusal: OrlopError | None = None
+        # How long each stage of the latest start took, ns; what this supervisor has seen of it.
+        self.stages: Mapping[str, int] = {}
         self._saved: Ticket | None = None
         self._run_over = trio.Event()
         self._run_over.set()

@@ -109,6 +109,7 @@ class Engine:
         self.metering = host.metering
         self.image_service = ImageService(self)
         self.metering.image_bytes = self.image_service.layers_size
+        self.registries.received = self.metering.received
         self.pruning = Pruning(self)
         self.reconciling = Reconciler(self)
         self._nursery: trio.Nursery | None = None

@@ -36,8 +36,8 @@ class EventBus:
         for channel in list(self._subscribers):
             try:
                 channel.send_nowait(event)
-            except (trio.WouldBlock, trio.BrokenResourceError):
-                self.dropped_subscribers += 1
+            except (trio.WouldBlock, trio.BrokenResourceError) as error:
+                self.dropped_subscribers += isinstance(error, trio.WouldBlock)
                 self._subscribers.discard(channel)
                 channel.close()
 

@@ -165,8 +165,6 @@ class Metering(AgentMetering):
         metrics, after = self._metrics, container.state
         if metrics is None or after is before:
             return
-        if after.run != before.run:
-            self.log_begins(container.id)
         if isinstance(fact, m.TaskStarted):
             group = container.task.group if container.task else None
             group = group or self._host.hierarchy.open(container.id)
@@ -179,6 +177,8 @@ class Metering(AgentMetering):
         elif isinstance(fact, m.StartFailed) and before.live:
             self._ended(container, before, fact.code)
             metrics.agent.exited("start_failed")
+        if after.run != before.run:  # which one run's end may bring about at once
+            self.log_begins(container.id)
         if after.exit is not None and after.exit is not before.exit:
             self._last_end(container.record)
         if after.restart_count > before.restart_count:

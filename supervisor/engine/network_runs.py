@@ -141,7 +141,7 @@ class NetworkRuns:
                     fd = os.dup(run.sandbox.fd)
                 else:
                     fd = await self.need_stack().plumber.make_namespace()
-            self.host.metering.stage("netns", begun)
+            self.host.metering.stage("netns", begun, container)
             await self.wire(container, fd)
         except BaseException:
             if fd >= 0:
@@ -165,7 +165,7 @@ class NetworkRuns:
                     await self.serve_names(container, run, fd)
                 asked = container.record.options.ports
                 self.note(container, run, await self.publishing.publish(container, run, asked))
-                self.host.metering.stage("net", begun)
+                self.host.metering.stage("net", begun, container)
                 await run.is_saved()
                 self.host.metering.networked(container, fd)
                 self.networks.tell("connect", container.id, run.endpoints)

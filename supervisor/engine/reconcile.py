@@ -121,6 +121,9 @@ class Reconciler:
                 stays[one.kind] += 1
         self._told.intersection_update(found)
         self._engine.metering.leftovers_stay({kind: stays[kind] for kind in get_args(Kind)})
+        if self._engine.metering.on:
+            size = await trio.to_thread.run_sync(remains.own_memory, shims)
+            self._engine.metering.shim_memory(size)
         if not first:
             self._look_for_lost(told, {shim.pid for shim in shims})
 

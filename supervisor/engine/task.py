@@ -68,6 +68,7 @@ class Task:
 
     async def live(self) -> None:
         """Start the run and see it to its end; never raises for a run that fails."""
+        self.container.stages = {}
         try:
             self.host.prepare_run(self.container)
             self._network.plan()
@@ -208,7 +209,7 @@ class Task:
         failpoints.hit("start.limits")
         self.host.limit(self.group, self.container.record.options)
         self.oom = OomWatcher(self.host, self.group, 0, self._oom)
-        self.host.metering.stage("cgroup", begun)
+        self.host.metering.stage("cgroup", begun, self.container)
 
     async def _write_bundle(self) -> None:
         container = self.container
@@ -247,7 +248,7 @@ class Task:
             self.shim.close()  # a shim that nobody wants anything of leaves
             return
         if self._spawned:  # not by a supervisor before this one
-            self.host.metering.stage("shim", self._spawned)
+            self.host.metering.stage("shim", self._spawned, self.container)
         self.accepts = True
         for fd, fields in self.container.take_early_clients().items():
             try:
@@ -267,7 +268,7 @@ class Task:
                 m.TaskStarted(self.run, int(reply["pid"]), int(reply["started_ns"]))
             )
             if "stages" in reply:  # an older shim has none
-                self.host.metering.stages(reply["stages"])
+                self.host.metering.stages(reply["stages"], self.container)
         finally:
             self._launched.set()
 

@@ -26,6 +26,7 @@ def container_view(engine: Engine, container: Container) -> ContainerView:
     networks = (engine.networks.find(one.network) for one in record.endpoints)
     shown = (
         *(record.state, record.name, record.body, record.mounts, record.network, record.endpoints),
+        container.stages,
         *(record.health, record.history, engine.execs.of(record.id), engine.host.hostname(record)),
         *(network.name if network else "" for network in networks),
     )
@@ -68,5 +69,6 @@ def _make(engine: Engine, container: Container) -> ContainerView:
         sandbox_id=network_views.sandbox_id(record),
         etc_folder=bundle if state.run else "",
         history=record.history,
+        stages=container.stages,
         health=at_rest(health) if health is not None and not state.pid else health,
     )

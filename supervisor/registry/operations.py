@@ -22,7 +22,7 @@ from supervisor.registry.pull import Pull
 from supervisor.registry.push import Push
 from supervisor.registry.repository import Repository
 from supervisor.registry.session import Ask, Session
-from supervisor.registry.transport import Transport
+from supervisor.registry.transport import Received, Transport
 from supervisor.store.images import Image, ImageStore
 
 Tell = Callable[[dict[str, Any]], None]
@@ -40,10 +40,11 @@ class Operation:
         config: RegistryConfig,
         domain: str,
         credentials: Credentials = NOBODY,
+        received: Received = lambda _: None,
     ) -> None:
         self.images = images
         self.domain = domain
-        self.transport = Transport(config)
+        self.transport = Transport(config, received)
         rules = config.rules
         self._sessions = [
             Session(self.transport, endpoint, credentials) for endpoint in rules.endpoints(domain)

@@ -43,6 +43,8 @@ class Registries:
         self.config = config
         self.host = host
         self._notice = notice
+        self.received: Callable[[int], None] = lambda _: None
+        """Told of bytes that come from registries."""
 
     async def pull(
         self,
@@ -123,5 +125,7 @@ class Registries:
         # In a thread: reading these modules takes 150 ms, which would stop every request.
         name = "supervisor.registry.operations"
         module: Any = await trio.to_thread.run_sync(import_module, name)
-        operation: Operation = module.Operation(self.images, self.config, domain, credentials)
+        operation: Operation = module.Operation(
+            self.images, self.config, domain, credentials, self.received
+        )
         return operation

@@ -26,13 +26,16 @@ _USER_AGENT = f"orlop/{__version__}"
 
 Body = Callable[[], AsyncIterator[bytes]]
 """Makes a request's body anew, for each time that it is sent."""
+Received = Callable[[int], None]
+"""Told how many bytes of an answer's body have come."""
 
 
 class Reply:
     """An answer whose head has come; close it, read or not."""
 
-    def __init__(self, response: httpx.Response, url: WebUrl) -> None:
+    def __init__(self, response: httpx.Response, url: WebUrl, received: Received) -> None:
         self._response = response
+        self._received = received
         self.url = url
         self.status = response.status_code
         self.headers: Mapping[str, str] = response.headers
@@ -48,6 +51,7 @@ class Reply:
             assert isinstance(raw, AsyncGenerator)
             async with aclosing(raw) as pieces:
                 async for piece in pieces:
+                    self._received(len(piece))
                     yield piece
         except httpx.TransportError as error:
             raise _interrupted("GET", self.url, error) from None
@@ -71,8 +75,9 @@ class Reply:
 class Transport:
     """Connections of one pull or push, each kept for the next request to the same server."""
 
-    def __init__(self, config: RegistryConfig) -> None:
+    def __init__(self, config: RegistryConfig, received: Received = lambda _: None) -> None:
         self.config = config
+        self._received = received
         self._clients: dict[tuple[Origin, bool], httpx.AsyncClient] = {}
 
     async def __aenter__(self) -> Transport:
@@ -106,7 +111,7 @@ class Transport:
             response = await client.send(request, stream=True)
         except httpx.TransportError as error:
             raise _interrupted(method, url, error) from None
-        return Reply(response, url)
+        return Reply(response, url, self._received)
 
     async def _client(self, origin: Origin, verify: bool) -> httpx.AsyncClient:
         key = (origin, verify)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http import HTTPStatus
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
 
 import pytest
-import yaml
 
 from dashboards.boards import BOARDS
 from tests.api.box import IMAGE, ONLY_V2, eventually
-from tests.api.network_box import Entered, NetworkBox, Service, network_box
+from tests.api.network_box import NetworkBox, Service, network_box
+from tests.api.prometheus_server import Prometheus, prometheus, tool
 from tests.api.test_metrics import by_socket
 from tests.kernel.netplumb.rig import Outside
 from tests.support import places
@@ -30,12 +23,10 @@ from tests.unit.metrics.test_dashboards import FOLDER, board, expressions
 pytestmark = pytest.mark.feature("bridge", "veth", "nftables", "nftables-bridge")
 
 HERE = ("--metrics-addr", "127.0.0.1:9323")
-ADDRESS = "127.0.0.1:9090"
 PORT = 9000
 MIB = 1 << 20
 # What Grafana would put in for its variables; the interval is five scrapes.
 VARIABLES = {"$__rate_interval": "5s", "$__range": "1m", "$instance": ".+"}
-SECONDS_SHOWN = 60
 
 BUSY = "dd if=/dev/zero of=/written bs=1M count=4 oflag=direct; while :; do :; done"
 HOLD = "dd if=/dev/zero of=/dev/shm/x bs=1M count=100 2>/dev/null; echo held; exec sleep 10000"
@@ -47,10 +38,6 @@ LINT = {
     "cadvisor_version_info label names should be written in 'snake_case' not 'camelCase'",
     'container_fs_inodes_total non-counter metrics should not have "_total" suffix',
 }
-# What panels ask for and this daemon has nothing of, and why.
-NOTHING = {
-    "orlop_log_dropped_bytes_total": "no log loses anything here",
-}
 NO_DISK = "the data root is on no block device, or the kernel counts none for containers"
 
 
@@ -60,97 +47,6 @@ class Sink(Service):
     def converse(self, connection: Any, peer: str) -> None:
         while connection.recv(1 << 16):
             pass
-
-
-class Prometheus:
-    """A server that runs on the daemon's machine."""
-
-    def __init__(self, host: Entered) -> None:
-        self._host = host
-
-    def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer of its API."""
-
-        def ask() -> Any:
-            with closing(HTTPConnection(ADDRESS, timeout=limit(10))) as connection:
-                connection.request("GET", f"/api/v1/{path}?{urlencode(parameters)}")
-                response = connection.getresponse()
-                answer = response.read()
-                assert response.status == HTTPStatus.OK, answer
-                return json.loads(answer)["data"]
-
-        return self._host.do(ask)
-
-    def ready(self) -> bool:
-        """It answers, and has scraped."""
-        try:
-            return self.value('up{job="orlop"}') == 1
-        except (OSError, AssertionError):  # it does not listen yet, or answers 503
-            return False
-
-    def value(self, query: str) -> float:
-        """The only value of a query now; NaN where there is none."""
-        found = self.get("query", query=query)["result"]
-        assert len(found) < 2, found
-        return float(found[0]["value"][1]) if found else math.nan
-
-    def shown(self, query: str) -> list[float]:
-        """Every number that a panel would draw of the last minute."""
-        now = time.time()
-        times = {"start": f"{now - SECONDS_SHOWN}", "end": f"{now}", "step": "1"}
-        series = self.get("query_range", query=query, **times)["result"]
-        drawn = [float(text) for one in series for _, text in one["values"]]
-        return [number for number in drawn if not math.isnan(number)]
-
-
-@contextmanager
-def prometheus(box: NetworkBox, folder: Path) -> Iterator[Prometheus]:
-    """Prometheus with the alerts' rules, scraping each second, and finding containers."""
-    every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    found = {"host": box.daemon.host, "refresh_interval": "1s"}
-    jobs = [
-        {"job_name": "orlop", "static_configs": [{"targets": ["127.0.0.1:9323"]}]},
-        {
-            "job_name": "found",
-            "docker_sd_configs": [found],
-            "relabel_configs": [{"action": "drop", "regex": ".*"}],  # nothing listens there
-        },
-    ]
-    rules = [str(FOLDER / "alerts.yml")]
-    config = folder / "prometheus.yml"
-    config.write_text(yaml.dump({"global": every, "rule_files": rules, "scrape_configs": jobs}))
-    command = [
-        tool(box, "prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address={ADDRESS}",
-        "--log.level=warn",
-    ]
-    log = folder / "log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            box.machine.inside(command), stdout=output, stderr=output, cwd=folder
-        )
-    try:
-        server = Prometheus(box.host)
-        eventually(lambda: process.poll() is not None or server.ready(), 20)
-        assert process.poll() is None, log.read_text()
-        yield server
-    finally:
-        process.terminate()
-        process.wait(limit(20))
-
-
-def tool(box: NetworkBox, name: str) -> str:
-    """Where setup has put a command of Prometheus."""
-    done = subprocess.run(
-        ["sh", "-c", f"command -v {name}"],
-        env=box.daemon.environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()
 
 
 class Seen(NamedTuple):
@@ -190,7 +86,7 @@ def load(box: NetworkBox) -> bool:
     disk = block_device(box.daemon.data_root)
     # v1 of newer kernels counts what is done to devices that somebody has a limit on.
     writes = ("--device-write-bps", f"{disk}:1gb") if disk else ()
-    busy = ("--cpus", "0.5", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "100", *writes)
+    busy = ("--cpus", "0.1", "-m", "64m", "--memory-swap", "64m", "--pids-limit", "100", *writes)
     box.up(*busy, "--label", "team=web", name="busy", script=BUSY)
     box.up("-m", "150m", "--shm-size", "120m", name="holder", script=HOLD)
     box.wait_for_log("holder", "held")
@@ -230,9 +126,9 @@ def block_device(folder: Path) -> str:
 
 
 def test_every_panel_has_something_to_show(seen: Seen) -> None:
-    nothing = dict(NOTHING)
+    nothing: dict[str, str] = {}  # what panels ask for and this daemon has nothing of, and why
     if not (seen.disk and "container_fs_writes_bytes_total" in by_socket(seen.box.daemon)[1]):
-        nothing |= dict.fromkeys(("container_fs_reads", "container_fs_writes"), NO_DISK)
+        nothing = dict.fromkeys(("container_fs_reads", "container_fs_writes"), NO_DISK)
     asked = 0
     empty: list[str] = []
     filled: list[str] = []
@@ -246,7 +142,7 @@ def test_every_panel_has_something_to_show(seen: Seen) -> None:
                 (empty if expected else filled).append(f"{name}: {expression}")
     assert asked > 100
     assert not empty, "\n".join(empty)
-    assert not filled, "\n".join(["not as NOTHING says:", *filled])
+    assert not filled, "\n".join(["found all the same:", *filled])
 
 
 def query(expression: str) -> str:
@@ -260,8 +156,9 @@ def query(expression: str) -> str:
 def test_cpu_and_memory_are_the_kernels(seen: Seen) -> None:
     box, server = seen.box, seen.server
     rate = server.value('rate(container_cpu_usage_seconds_total{name="busy"}[4s])')
-    assert 0.05 < rate < 0.55  # others may want the processors, too
-    assert server.value('rate(container_cpu_cfs_throttled_periods_total{name="busy"}[4s])') > 0
+    assert 0.005 < rate < 0.15  # others may want the processors, too
+    throttled = 'rate(container_cpu_cfs_throttled_periods_total{name="busy"}[4s])'
+    eventually(lambda: server.value(throttled) > 0, 20)
     box.docker("pause", "busy")  # so that both read the same
     scrapes(server, 2)
     kernel = box.cgroup_file("busy", "cpuacct", "cpuacct.usage", "cpu.stat").split()

@@ -20,6 +20,8 @@ _SECONDS = 1.0
 _NOTES = """\
 Without a container: a table of what all running ones use, drawn again each second. Keys: c CPU,
 m memory, p waiting, n network, b block I/O, i PIDs, a name; r reverses, / filters, q quits.
+With the Python package textual (pip install 'orlop[tui]') also: a click on a heading sorts, Enter
+shows one container with its log, and e there runs a command in it.
 
 CPU-W, MEM-W and I/O-W are the part of the last second in which some of a container's processes
 waited for that, THR % the part of the periods of its CPU quota that it used up. Network and block
@@ -44,6 +46,7 @@ def top(words: Sequence[str], context: Context) -> int:
         notes=_NOTES,
     )
     parser.switch("--once", help="Without a container: print the table once")
+    parser.switch("--plain", help="Without a container: the table alone, as without textual")
     parser.flag(
         "--sort",
         default="cpu",
@@ -52,10 +55,12 @@ def top(words: Sequence[str], context: Context) -> int:
     )
     options = parser.parse(words)
     if not options.operands:
-        return _all(context.client(), options)
-    if options.once or options.sort != "cpu":
+        return _all(context, options)
+    if options.once or options.plain or options.sort != "cpu":
         raise Misuse(
-            f"'{parser.prog}' has --once and --sort only without a container", parser.prog, FAILED
+            f"'{parser.prog}' has --once, --plain and --sort only without a container",
+            parser.prog,
+            FAILED,
         )
     name, *ps_options = options.operands
     answer = context.client().get(
@@ -72,10 +77,16 @@ def _one_of(text: str, allowed: Sequence[str]) -> str:
     return text
 
 
-def _all(client: Client, options: Namespace) -> int:
+def _all(context: Context, options: Namespace) -> int:
+    client = context.client()
     on_terminal = os.isatty(0) and os.isatty(1) and os.environ.get("TERM") != "dumb"
     if options.once or not on_terminal:
         _print_once(client, options.sort)
+        return 0
+    from supervisor.cli import tui
+
+    if not options.plain and tui.installed():
+        _application(context, options.sort)
         return 0
     from supervisor.cli.live_top import View, run
 
@@ -85,6 +96,17 @@ def _all(client: Client, options: Namespace) -> int:
         Paint(),
     )
     return 0
+
+
+def _application(context: Context, sort: str) -> None:
+    from supervisor.cli.commands.exec import exec as run_inside
+    from supervisor.cli.tui.app import run
+    from supervisor.cli.tui.feed import OverApi
+
+    def inside(name: str, command: list[str]) -> int:
+        return run_inside(["-it", name, *command], context)
+
+    run(OverApi(context.client(), inside), sort)
 
 
 def _print_once(client: Client, sort: str) -> None:

@@ -434,11 +434,41 @@ def test_a_line_for_each_layer() -> None:
         {"status": "Digest: y"},
     ) == [
         "latest: Pulling from x",
-        "a: Downloading [============>",  # the rest is not as wide as this terminal
+        "a: Downloading [==========>         ] 5",  # the rest is not as wide as this terminal
         "b: Pull complete",
         "Digest: y",
         "",
     ]
+
+
+def test_how_fast_a_layer_comes_and_how_long_it_still_takes() -> None:
+    speed = progress.Speed()
+    total = 100_000_000
+    assert speed.at("Downloading", 0, total, 10.0) == ""
+    assert speed.at("Downloading", 1_000_000, total, 10.2) == ""  # too early to tell
+    assert speed.at("Downloading", 4_000_000, total, 12.0) == " 2MB/s 48s"
+    assert speed.at("Downloading", 20_000_000, total, 16.0) == " 3.3MB/s 24s"
+    told = ""
+    for at in range(17, 40):  # it slows down: what was before five seconds is forgotten
+        told = speed.at("Downloading", 20_000_000 + (at - 16) * 10_000, total, float(at))
+    assert told == " 10kB/s 2h12m"
+    assert speed.at("Extracting", 5, total, 40.0) == ""
+    assert speed.at("Extracting", 1_000_005, total, 41.0) == " 1MB/s 1m39s"
+    assert speed.at("Extracting", 5, total, 42.0) == ""  # from the beginning
+    assert speed.at("Extracting", 5, total, 43.0) == ""  # it stands still
+
+
+def test_a_line_tells_its_layers_speed_and_fits() -> None:
+    times = iter((0.0, 1.0, 1.5))
+    out = io.StringIO()
+    terminal = progress.Terminal(out, 24, 80, lambda: next(times))
+    name = "0123456789ab"
+    for current in (0, 12_345_678):
+        terminal.show(step(name, "Downloading", current=current, total=99_345_678))
+    terminal.show(step(name, "Download complete"))
+    line = f"{name}: Downloading [{'==>':<20}] 12.35MB/99.35MB 12MB/s 7s"
+    assert line in out.getvalue()
+    assert len(line) < 80
 
 
 def test_what_has_left_the_screen_stays() -> None:

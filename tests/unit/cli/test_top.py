@@ -328,7 +328,7 @@ def test_without_metrics_the_daemon_says_so(
 def test_live(daemon: FakeDaemon, spawn: Spawn, terminal: Screen) -> None:
     shown = [container("busy", cpu=0.5), container("idle", cpu=0.0)]
     daemon.on_json("GET", "/orlop/usage", answer(100, *shown))
-    process = spawn("top", **terminal.stdio())
+    process = spawn("top", "--plain", **terminal.stdio())
     assert b"\x1b[?1049h" in terminal.read_until(b"by CPU")
     terminal.type(b"m")
     terminal.read_until(b"by memory")
@@ -349,7 +349,7 @@ def test_the_terminal_is_as_before_however_it_ends(
     daemon: FakeDaemon, spawn: Spawn, terminal: Screen, end: str
 ) -> None:
     daemon.on_json("GET", "/orlop/usage", answer(100, container("a")))
-    process = spawn("top", **terminal.stdio())
+    process = spawn("top", "--plain", **terminal.stdio())
     terminal.read_until(b"1 running")
     if end == "key":
         terminal.type(b"\x03")
@@ -370,7 +370,7 @@ def test_a_terminal_without_a_screen_gets_the_table_once(
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
     daemon.on_json("GET", "/orlop/usage", answer(100, container("a")))
-    process = spawn("top", **terminal.stdio())
+    process = spawn("top", "--plain", **terminal.stdio())
     shown = terminal.read_until(b"\na ")
     assert process.wait(PATIENCE) == 0
     assert b"\x1b[?1049h" not in shown

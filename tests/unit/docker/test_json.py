@@ -30,7 +30,7 @@ INSPECT_KEYS = {
     "Id", "Created", "Path", "Args", "State", "Image", "ResolvConfPath", "HostnamePath",
     "HostsPath", "LogPath", "Name", "RestartCount", "Driver", "Platform", "MountLabel",
     "ProcessLabel", "AppArmorProfile", "ExecIDs", "HostConfig", "GraphDriver", "Mounts",
-    "Config", "NetworkSettings", "OrlopHistory",
+    "Config", "NetworkSettings", "OrlopHistory", "OrlopStart",
 }  # fmt: skip
 
 
@@ -61,6 +61,12 @@ def test_inspect_has_the_runs_that_are_over() -> None:
     assert shown["StartedAt"] == "2026-11-21T03:28:56.229694867Z"
     assert shown["FinishedAt"] == "0001-01-01T00:00:00Z"
     assert shown["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 4}
+
+
+def test_inspect_has_the_stages_of_the_latest_start() -> None:
+    stages = {"rootfs": 2_000_000, "exec": 3_000_000}
+    assert container_json(view(stages=stages))["OrlopStart"] == stages
+    assert container_json(view())["OrlopStart"] == {}
 
 
 def test_inspect_has_dockers_fields() -> None:

@@ -21,10 +21,11 @@ from metrics.parse.figures import Figures, Link
 from metrics.serve import Metrics
 from netplumb.plan.ipam import Ledger
 from supervisor.engine.agent_metering import address_pools
+from supervisor.engine.events import EventBus
 from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
 from supervisor.errors import Conflict, NotModified, Unavailable
 from supervisor.lifecycle.history import PastRun
-from supervisor.lifecycle.machine import Exit, Phase, State
+from supervisor.lifecycle.machine import Exit, Exited, Phase, State
 from supervisor.spec.networks import EndpointRun, NetworkRun
 from supervisor.spec.types import CgroupPaths, Resources
 
@@ -104,7 +105,9 @@ class Watched:
     """Metering that is on, and what its metrics have counted."""
 
     def __init__(self, folder: Path) -> None:
-        host: Any = SimpleNamespace(root=SimpleNamespace(bundle=lambda id: folder / id))
+        host: Any = SimpleNamespace(
+            root=SimpleNamespace(bundle=lambda id: folder / id), bus=EventBus()
+        )
         self.metering = Metering(host)
         self.metrics = self.metering._metrics = Metrics(refresh=self.metering.refresh)
 
@@ -138,8 +141,11 @@ def test_a_runs_interfaces_are_those_that_are_there() -> None:
 
 
 def test_stages_of_a_start(watched: Watched) -> None:
-    watched.metering.stage("net", time.perf_counter() - 0.25)
-    watched.metering.stages({"rootfs": 2_000_000, "exec": 3_000_000, "new": 1})
+    container: Any = SimpleNamespace(stages={})
+    watched.metering.stage("net", time.perf_counter() - 0.25, container)
+    watched.metering.stages({"rootfs": 2_000_000, "exec": 3_000_000, "new": 1}, container)
+    assert container.stages.pop("net") == pytest.approx(250_000_000, abs=100_000_000)
+    assert container.stages == {"rootfs": 2_000_000, "exec": 3_000_000}
     sums = {
         stage: watched.value("orlop_container_stage_duration_seconds_sum", stage=stage)
         for stage in ("net", "rootfs", "exec", "cgroup")
@@ -186,6 +192,9 @@ def test_pulls_and_sizes(watched: Watched, tmp_path: Path) -> None:
     for outcome in ("ok", "error"):
         count = "orlop_image_pull_duration_seconds_count"
         assert watched.value(count, outcome=outcome) == 1
+    watched.metering.received(5)
+    watched.metering.received(6)
+    assert watched.value("orlop_image_pull_bytes_total") == 11
     watched.metering.image_bytes = lambda: 77
     watched.metering.refresh()
     assert watched.value("orlop_image_store_bytes") == 77
@@ -194,6 +203,14 @@ def test_pulls_and_sizes(watched: Watched, tmp_path: Path) -> None:
     entry = watched.metrics.containers.get("c")
     assert entry is not None
     assert [one.usage for one in entry.storage] == [5]
+
+
+def test_followers_that_were_too_slow_are_counted_once(watched: Watched) -> None:
+    bus = watched.metering._host.bus
+    for told, counted in ((2, 2), (2, 2), (5, 5)):
+        bus.dropped_subscribers = told
+        watched.metering.refresh()
+        assert watched.value("orlop_events_dropped_total") == counted
 
 
 def test_pools_are_as_they_are_now(watched: Watched) -> None:
@@ -230,6 +247,25 @@ def test_what_is_logged_is_counted_from_the_runs_beginning_to_its_end(
     watched.metering.log_dropped(7)
     assert watched.value("orlop_log_bytes_total") == 30
     assert watched.value("orlop_log_dropped_bytes_total", reason="write_error") == 7
+
+
+def test_a_restart_goes_on_counting_what_is_logged(watched: Watched, tmp_path: Path) -> None:
+    """The end of one run and the decision on the next are one step."""
+    file = tmp_path / "c" / "container.log"
+    file.parent.mkdir()
+    file.write_bytes(bytes(100))
+    watched.metrics.containers.add(Container(id="c", name="c", image="i", cgroup="/c"))
+    watched.metering.log_begins("c")
+    file.write_bytes(bytes(130))
+    before = replace(RUNS, phase=Phase.STOPPING, restart_requested=True, run=1)
+    after = replace(before, phase=Phase.STARTING, run=2)
+    container: Any = SimpleNamespace(
+        id="c", state=after, last_exit=Exit(0), given_up=0, record=SimpleNamespace(history=())
+    )
+    watched.metering.stepped(container, Exited(1, Exit(0)), before)
+    file.write_bytes(bytes(135))
+    watched.metering.log_ends("c")
+    assert watched.value("orlop_log_bytes_total") == 35
 
 
 def test_how_the_last_run_ended_is_known_from_the_record(watched: Watched) -> None:

@@ -56,6 +56,7 @@ class World:
         self.mounts: list[Mount] = []
         self.removed: list[str] = []
         self.stay: dict[str, int] = {}
+        self.memory: list[int] = []
         self.settled: list[str] = []
         root = DataRoot(folder)
         root.prepare()
@@ -74,13 +75,17 @@ class World:
             containers=self.containers,
             names=self.names,
             metering=SimpleNamespace(
-                leftover_removed=self.removed.append, leftovers_stay=self.stay.update
+                on=True,
+                leftover_removed=self.removed.append,
+                leftovers_stay=self.stay.update,
+                shim_memory=self.memory.append,
             ),
             settle=lambda one: self.settled.append(one.id),
         )
         self.reconciler = Reconciler(cast(Engine, self.engine))
         self.reconciler.unreadable = frozenset({UNREAD})
         monkeypatch.setattr(remains, "shims", lambda _root: list(self.shims))
+        monkeypatch.setattr(remains, "own_memory", lambda shims: 1000 * len(shims))
         monkeypatch.setattr(remains, "mounted", lambda _root: list(self.mounts))
 
     async def look(self, *, first: bool = False) -> None:
@@ -100,6 +105,15 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     world = World(tmp_path / "data", monkeypatch)
     world.shims = [ShimProcess(77, 1, LIVES)]
     return world
+
+
+async def test_the_memory_of_shims_is_measured_where_metrics_are_on(world: World) -> None:
+    await world.look(first=True)
+    await world.look()
+    assert world.memory == [1000, 1000]
+    world.engine.metering.on = False
+    await world.look()
+    assert world.memory == [1000, 1000]
 
 
 def test_only_what_was_seen_twice_in_a_row() -> None:

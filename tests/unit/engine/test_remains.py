@@ -76,3 +76,13 @@ def test_folders_that_are_bundles(tmp_path: Path) -> None:
     for name in (ID, "lost+found", ID[:12], ID.upper()):
         (tmp_path / "containers" / name).mkdir(parents=True)
     assert list(remains.folders(tmp_path)) == [ID]
+
+
+def test_what_shims_share_with_nobody(proc: Path) -> None:
+    rollup = "5500-7f Rollup\nRss: 900 kB\nPrivate_Clean: 4 kB\nPrivate_Dirty: 30 kB\n"
+    for pid in (2, 3):
+        add(proc, pid, "orlop-shim", f"/data/containers/{ID}")
+        (proc / str(pid) / "smaps_rollup").write_text(rollup)
+    ended = ShimProcess(4, 40, ID)
+    shims = [*remains.shims(Path("/data"), proc), ended]
+    assert remains.own_memory(shims, proc) == 2 * 34 * 1024

@@ -35,7 +35,9 @@ class Engine(SimpleNamespace):
 
 def shown(engine: Any, record: Record, container: Any = None) -> Any:
     """The view, and the container that remembers it."""
-    container = container or SimpleNamespace(record=record, state=record.state, view=None)
+    container = container or SimpleNamespace(
+        record=record, state=record.state, view=None, stages={}
+    )
     container.state = record.state
     return container_view(engine, container), container
 
@@ -77,6 +79,14 @@ def test_a_change_around_it_is_seen(change: dict[str, Any]) -> None:
     first, container = shown(engine, of)
     vars(engine).update(change)
     assert shown(engine, of, container)[0] != first
+
+
+def test_a_stage_of_a_start_is_seen() -> None:
+    engine, of = Engine(), record()
+    first, container = shown(engine, of)
+    assert first.stages == {}
+    container.stages = {"exec": 5}
+    assert shown(engine, of, container)[0].stages == {"exec": 5}
 
 
 def test_a_network_that_has_gone_is_seen() -> None:

@@ -203,6 +203,31 @@ def test_final_figures_alone(rig: Rig) -> None:
     assert rig.value("orlop_containers_cpu_usage_seconds_total") == 2
 
 
+def test_a_start_that_failed_has_no_series_and_counts_nothing_twice(rig: Rig) -> None:
+    """`oom_kills` is of the run that was to be: none."""
+    first = rig.add()
+    rig.containers.ended(first, Final(oom_kills=0), exit_code=127)
+    text = rig.scrape()
+    assert judge.samples(text, "container_start_time_seconds") == []
+    assert judge.samples(text, CPU) == []
+    assert judge.value(text, "orlop_container_last_exit_code", name="web") == 127
+    rig.start(first)
+    rig.containers.ended(first, Final(oom_kills=0), exit_code=0)
+    for _ in range(2):  # while the figures of the run before are still on show
+        rig.containers.ended(first, Final(oom_kills=0), exit_code=127)
+    text = rig.scrape()
+    assert judge.value(text, CPU, name="web") == 1.5
+    assert judge.value(text, "orlop_containers_cpu_usage_seconds_total") == 1.5
+    assert judge.value(text, "orlop_container_oom_kills_total", name="web") == 5
+
+
+def test_what_is_known_of_a_run_that_nobody_saw_has_no_start(rig: Rig) -> None:
+    rig.containers.ended(rig.add(), Final(oom_kills=1), exit_code=137)
+    text = rig.scrape()
+    assert judge.value(text, "container_oom_events_total", name="web") == 1
+    assert judge.samples(text, "container_start_time_seconds") == []
+
+
 def test_final_figures_that_are_older_change_nothing(rig: Rig) -> None:
     id = rig.add()
     rig.start(id)
@@ -222,10 +247,11 @@ def test_ooms_of_all_runs(rig: Rig) -> None:
         rig.change(group, memory_events=f"oom_kill {kills}\n")
         rig.sample()
         before = {1: 0, 2: 2, 3: 2}[run]
-        assert rig.value("container_oom_events_total", name="web") == kills
+        assert rig.value("container_oom_events_total", name="web") == before + kills
         assert rig.value("orlop_container_oom_kills_total", name="web") == before + kills
         rig.containers.ended(id, exit_code=1)
-        assert rig.value("orlop_container_oom_kills_total", name="web") == before + kills
+        for name in ("orlop_container_oom_kills_total", "container_oom_events_total"):
+            assert rig.value(name, name="web") == before + kills
         rig.containers.restarted(id)
     assert rig.value("orlop_container_restarts_total", name="web") == 3
 

@@ -76,6 +76,14 @@ def test_alerts_ask_for_families_that_exist(name: str) -> None:
     assert asked <= families()
 
 
+@pytest.mark.parametrize("name", sorted(boards.BOARDS))
+def test_a_board_has_a_picture_that_is_small_and_shown(name: str) -> None:
+    picture = FOLDER / "pictures" / name.replace(".json", ".png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size <= 200_000
+    assert f"(pictures/{picture.name})" in (FOLDER / "README.md").read_text()
+
+
 def test_every_alert_has_a_test() -> None:
     rules = yaml.safe_load((FOLDER / "alerts.yml").read_text())
     alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}

@@ -116,3 +116,37 @@ def test_damaged_datagrams(data: st.DataObject) -> None:
 def test_noise(data: bytes) -> None:
     with suppress(Malformed, links.Refused):
         links.Decoder(SEQUENCE).feed(data)
+
+
+# --- what an interface is -----------------------------------------------------------------------
+
+
+def link(*attributes: tuple[int, bytes]) -> bytes:
+    body = struct.pack("=BBHiII", 0, 0, 1, 5, 0, 0)
+    for kind, value in attributes:
+        body += struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+    return message(16, body, flags=0)
+
+
+def test_the_bridge_that_an_interface_is_in() -> None:
+    name, bridge = (3, b"ol1\0"), (10, struct.pack("=I", 7))
+    assert links.master(link(name, bridge)) == 7
+    assert links.master(link(name)) == 0
+    assert links.master(link()) == 0
+
+
+def test_a_link_that_is_gone() -> None:
+    with pytest.raises(links.Refused) as raised:
+        links.master(message(ERROR, struct.pack("=i", -errno.ENODEV) + bytes(16)))
+    assert raised.value.errno == errno.ENODEV
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_any_bytes_for_an_interface(data: bytes, headed: bool) -> None:
+    with suppress(Malformed, links.Refused):
+        links.master(message(16, data) if headed else data)
+
+
+def test_a_request_for_what_an_interface_is() -> None:
+    head = struct.pack("=IHHII", 40, 18, 1, 3, 0)
+    assert links.link_request(3, 5) == head + struct.pack("=BBHiIIHHI", 0, 0, 0, 5, 0, 0, 8, 29, 8)
