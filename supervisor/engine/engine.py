@@ -51,6 +51,7 @@ from supervisor.engine.health import HealthChecks
 from supervisor.engine.host import Host
 from supervisor.engine.image_service import ImageService
 from supervisor.engine.logs import read_log
+from supervisor.engine.network_copies import NetworkCopies
 from supervisor.engine.network_members import as_resolved, resolve_body, resolve_networks
 from supervisor.engine.network_runs import NetworkRuns
 from supervisor.engine.networks import Networks
@@ -76,6 +77,7 @@ from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
 from supervisor.store.images import Image, ImageStore
 from supervisor.store.removal import ImageUse
+from supervisor.store.row_copies import RowCopies
 from supervisor.wire.logrecord import Record as LogRecord
 
 log = logging.getLogger("orlop.engine")
@@ -99,6 +101,7 @@ class Engine:
         self.networks = Networks(host, engine_id, self.containers.values, self.find)
         self.network_runs = NetworkRuns(host, self.networks, self.containers.values)
         self.networks.runs, host.network_runs = self.network_runs.changes, self.network_runs
+        self.networks.copies = NetworkCopies(RowCopies(host.root.networks))
         self.userns = UserNamespaces(self.containers.values)
         self.archives = Archives(self)
         self.registries = Registries(
@@ -116,6 +119,7 @@ class Engine:
         host.exec_exited, host.detached = self.execs.exited, self.execs.detached
         host.run_ended = self.execs.container_ended
         host.run_seen = self.health.look
+        host.copies.is_made = self.containers.__contains__
         runs = VolumeRuns(self.volumes)
         host.prepare_run, host.tell_volumes = runs.prepare, runs.tell
         host.let_go_volumes = self.volumes.let_go
@@ -201,6 +205,7 @@ class Engine:
             raise
         finally:
             self.userns.settled(record)
+        self.host.copies.note(record)
         failpoints.hit("create.answer")
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
