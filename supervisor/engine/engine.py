@@ -63,7 +63,7 @@ from supervisor.engine.volume_runs import VolumeRuns
 from supervisor.engine.volume_taking import Taking, fill, taking
 from supervisor.engine.volumes import Volumes
 from supervisor.engine.waiter import Waiter
-from supervisor.errors import Conflict, InvalidArgument, NotFound
+from supervisor.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
@@ -423,8 +423,13 @@ class Engine:
         old = container.record.name
         self.names[name] = container.id
         container.record.name = name
-        container.record.changed()
-        await self.host.save(container.record).wait()
+        try:
+            await self._save(container.record)
+        except OrlopError:
+            container.record.name = old
+            container.record.changed()
+            del self.names[name]
+            raise
         self.names.pop(old, None)
         self.metering.changed(container.record)
         self.network_runs.changes.renamed(container)
@@ -452,13 +457,27 @@ class Engine:
         unwritten: builtins.list[str] = []
         if task is not None and task.group is not None:
             unwritten = checks.update_group(self.host, task.group, options)
+        before = (record.body, record.options, record.state.policy)
         record.body, record.options = merged, options
         record.state = replace(record.state, policy=policy)
-        record.changed()
-        await self.host.save(record).wait()
+        try:
+            await self._save(record)
+        except OrlopError:
+            record.body, record.options, policy = before
+            record.state = replace(record.state, policy=policy)
+            record.changed()
+            if task is not None and task.group is not None:
+                checks.update_group(self.host, task.group, record.options)
+            raise
         self.metering.changed(record)
         self.host.emit(record, "update", {})
         return [*checks.warnings(self.host, options), *unwritten]
+
+    async def _save(self, record: Record) -> None:
+        """Write down what was changed by request; what was handed in is done, whoever leaves."""
+        record.changed()
+        with trio.CancelScope(shield=True):
+            await self.host.save(record).wait()
 
     async def impair(self, ref: str, body: ImpairBody) -> None:
         """Delay and lose what goes to a running container, or stop that."""

@@ -24,13 +24,21 @@ from supervisor import failpoints
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, start_error
 from supervisor.engine.task_network import TaskNetwork
-from supervisor.errors import InitError, Internal, OrlopError, ProtocolError
+from supervisor.errors import (
+    InitError,
+    Internal,
+    KernelError,
+    OrlopError,
+    ProtocolError,
+    Unavailable,
+)
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
 from supervisor.shim.shim import CONFIG_NAME
 from supervisor.spec.codec import to_json
+from supervisor.store.disk import LATER
 from supervisor.wire.shim_protocol import Message, error_from_json
 
 if TYPE_CHECKING:
@@ -87,14 +95,25 @@ class Task:
             if self.shim is not None:
                 self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
+            text = str(error)
+            if isinstance(error, OSError):
+                known = self.container.refusal = self._host_failed(error)
+                text = known.message
             await self._network.end()
-            self._report_start_failure(self._network.refusal or known, str(error))
+            self._report_start_failure(self._network.refusal or known, text)
         else:
             if not self._over:
                 await self._lost()
         finally:
             self._network.close()
         await self._release()
+
+    def _host_failed(self, error: OSError) -> OrlopError:
+        """What a start is answered that the host, and not its container, stands in the way of."""
+        about = error.filename or self.host.bundle(self.container)
+        why = str(error) if isinstance(error, KernelError) else f"{about}: {error.strerror}"
+        kind = Unavailable if error.errno in LATER else Internal
+        return kind(f"failed to start container: {why}")
 
     async def follow(self) -> None:
         """See a run to its end that a previous supervisor started."""
