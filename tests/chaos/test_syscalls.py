@@ -1,0 +1,159 @@
+"""R47: each system call that a start makes fails in turn, by strace's hand.
+
+Of the zygote's forks, which become shim and init (the program is traced, too), and of the
+supervisor. Whatever the start is answered: the container can be removed, another one starts,
+and nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.api.box import eventually
+from tests.chaos.rig import FULL, Gone, Refused, Rig
+from tests.support import procfs
+from tests.support.pace import limit
+
+Tell = Callable[[str], None]
+# These tell no error, or their caller cannot live without them: strace itself says so of some.
+NEVER_FAIL = {
+    *("brk", "mmap", "mprotect", "munmap", "madvise", "arch_prctl", "rseq", "set_robust_list"),
+    *("exit", "exit_group", "restart_syscall", "rt_sigreturn", "set_tid_address", "sched_yield"),
+    *("getpid", "gettid", "getppid", "getpgid", "getuid", "geteuid", "getgid", "getegid", "umask"),
+    *("futex", "clock_nanosleep"),
+}
+CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
+SLEEPS = ("sh", "-c", "echo up; sleep 1000")
+# Without ORLOP_CHAOS_FULL these are enough, each the first time.
+FEW = {
+    "shim": ("clone3", "open_tree", "pivot_root", "sendmsg", "execve"),
+    "supervisor": ("mkdir", "openat", "sendmsg", "fdatasync"),
+}
+
+
+@contextmanager
+def traced(pids: list[int], output: Path, *options: str) -> Iterator[None]:
+    """strace follows these processes for the length of the block."""
+    words = [word for pid in pids for word in ("-p", str(pid))]
+    with subprocess.Popen(
+        ["strace", "-f", "-o", str(output), *options, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as strace:
+        try:
+            wait_attached(strace, len(pids))
+            yield
+        finally:
+            strace.send_signal(signal.SIGINT)
+            assert strace.stderr is not None
+            strace.stderr.read()
+
+
+def wait_attached(strace: subprocess.Popen[bytes], count: int) -> None:
+    """Until it says so of each."""
+    assert strace.stderr is not None
+    said, deadline = b"", time.monotonic() + limit(20)
+    while said.count(b" attached") < count:
+        assert time.monotonic() < deadline, said
+        if select.select([strace.stderr], [], [], 1.0)[0]:
+            data = os.read(strace.stderr.fileno(), 4096)
+            assert data, said
+            said += data
+
+
+def zygotes(rig: Rig) -> list[int]:
+    """The zygote and its spares."""
+    return [
+        process.pid
+        for process in procfs.descendants(rig.daemon.pid)
+        if Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"orlop-zygote")
+    ]
+
+
+WHOSE: dict[str, Callable[[Rig], list[int]]] = {
+    "shim": zygotes,
+    "supervisor": lambda rig: [rig.daemon.pid],
+}
+
+
+def start(rig: Rig) -> str:
+    """Make and start a container; what was answered."""
+    try:
+        rig.create("failing", *SLEEPS)
+        rig.ask("POST", "/containers/failing/start")
+    except Refused:
+        return "refused"
+    except Gone:
+        return "died"
+    except AssertionError as error:
+        if "the daemon lives" not in str(error):
+            raise
+        return "hung up"  # it was the client's own connection that failed
+    return "started"
+
+
+def calls_of_a_start(rig: Rig, whose: str, folder: Path) -> list[tuple[str, int]]:
+    """(name, number) of each system call, a process' own calls of that name counted from 1."""
+    output = folder / "trace"
+    with traced(WHOSE[whose](rig), output):
+        assert start(rig) == "started"
+    rig.ask("DELETE", "/containers/failing?force=1")
+    counts = Counter(CALL.findall(output.read_text(errors="replace")))
+    most: Counter[str] = Counter()
+    for (_, name), count in counts.items():
+        if name not in NEVER_FAIL:
+            most[name] = max(most[name], count)
+    return [(name, number + 1) for name in sorted(most) for number in range(most[name])]
+
+
+def fail_in(rig: Rig, whose: str, name: str, number: int) -> str:
+    """Have that call fail in a start; what was answered, after all of it is gone again."""
+    inject = ("-e", f"trace={name}", "-e", f"inject={name}:error=EIO:when={number}")
+    with traced(WHOSE[whose](rig), Path(os.devnull), *inject):
+        answer = start(rig)
+    if not rig.daemon.running:
+        rig.start()
+    eventually(partial(removed, rig, "failing"), 30)
+    rig.up("next", *SLEEPS)
+    rig.ask("DELETE", "/containers/next?force=1")
+    return answer
+
+
+def removed(rig: Rig, name: str) -> bool:
+    """It is gone now, or was before."""
+    with suppress(Refused):
+        rig.ask("DELETE", f"/containers/{name}?force=1", expected={204, 404})
+        return True
+    return False
+
+
+@pytest.mark.parametrize("whose", list(WHOSE))
+def test_each_system_call_of_a_start_fails(
+    rig: Rig, nested: tuple[Rig, list[set[str]]], tell: Tell, whose: str, tmp_path: Path
+) -> None:
+    calls = calls_of_a_start(rig, whose, tmp_path) if FULL else [(name, 1) for name in FEW[whose]]
+    at_rest = nested[1][-1]
+    answers: Counter[str] = Counter()
+    wrong = []
+    for name, number in calls:
+        try:
+            answers[fail_in(rig, whose, name, number)] += 1
+            rig.settled(at_rest)
+        except AssertionError as error:
+            wrong.append(f"{name} {number}: {error!s:.3000}")
+            rig.restart()
+    assert not wrong, "\n\n".join(wrong)
+    tell(f"R47: {len(calls)} system calls of the {whose} fail in a start: {dict(answers)}, 0 left")
