@@ -7,14 +7,16 @@ import resource
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.api.box import eventually
-from tests.chaos.rig import OBEDIENT, Rig, alive
+from tests.chaos.rig import OBEDIENT, PATIENCE, Rig, alive, seconds_since
 from tests.support import places
-from tests.support.nest import OWN_MOUNTS
+from tests.support.hanging import hanging_files
+from tests.support.nest import CONSTANT, OWN_MOUNTS
 from tests.support.pace import limit
 
 Tell = Callable[[str], None]
@@ -181,3 +183,39 @@ def test_the_supervisor_is_killed_for_its_memory(rig: Rig, tell: Tell) -> None:
     rig.ask("POST", "/containers/stays/stop?t=20")
     assert (rig.state("stays") or {})["ExitCode"] == 7
     tell("R10: the supervisor OOM-killed: one container goes on, one ended meanwhile, both told")
+
+
+# --- R14: a process that waits in the kernel, whatever it is sent
+
+
+def test_a_process_that_cannot_be_killed(rig: Rig, tell: Tell) -> None:
+    """A stop says so, in time; nobody else is held up; once the kernel lets go, all is well."""
+    rig.daemon.kill()
+    rig.daemon.settings = {CONSTANT: "supervisor.engine.engine.KILL_SECONDS=1"}
+    rig.daemon.start()
+    with hanging_files() as (folder, asked):
+        rig.create("stuck", "cat", "/hang/file", HostConfig={"Binds": [f"{folder}:/hang"]})
+        rig.ask("POST", "/containers/stuck/start")
+        pid = int((rig.state("stuck") or {})["Pid"])
+        assert asked.wait(limit(20))
+        began = time.monotonic()
+        status, answer = rig.daemon.request("POST", "/containers/stuck/stop?t=1", timeout=PATIENCE)
+        took = seconds_since(began)
+        assert status == 409, answer
+        assert "a process waits in the kernel" in answer["message"]
+        assert took < limit(6)
+        assert waits_in_the_kernel(pid)
+        rig.up("free")
+        rig.ask("POST", "/containers/free/stop?t=20")
+        assert (rig.state("free") or {})["ExitCode"] == 7
+        rig.restart()
+        assert alive(pid)
+        assert rig.status("stuck") == "running"
+    eventually(lambda: rig.status("stuck") == "exited", 20)
+    assert (rig.state("stuck") or {})["ExitCode"] == 137
+    tell(f"R14: a stop of 1 s (and 1 s after SIGKILL) errs after {took:.1f} s, others go on")
+
+
+def waits_in_the_kernel(pid: int) -> bool:
+    """Uninterruptibly."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "D"

@@ -2,7 +2,8 @@
 
 For tests that start a daemon dozens of times. What it is told and answers is the warden's. The
 commands of its jobs are `… -m supervisor.daemon ARGS`. With OWN_MOUNTS in its environment a daemon
-has a mount namespace of its own.
+has a mount namespace of its own; CONSTANT says which number of its code is another one
+("supervisor.engine.engine.KILL_SECONDS=1").
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _RUN = (
     "import sys, runpy; sys.path.insert(0, sys.argv[1]); "
     "runpy.run_module(sys.argv[2], None, '__main__')"
 )
-OWN_MOUNTS = "ORLOP_NEST_OWN_MOUNTS"
+OWN_MOUNTS, CONSTANT = "ORLOP_NEST_OWN_MOUNTS", "ORLOP_NEST_CONSTANT"
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 COMMAND = (sys.executable, "-c", _RUN, str(Path(__file__).parents[2]), "tests.support.nest")
 
@@ -56,6 +57,11 @@ def _become(command: Sequence[str], environment: dict[str, str], output: int) ->
         os.environ.update(environment)
         if OWN_MOUNTS in environment:
             _leave_mounts()
+        if CONSTANT in environment:
+            name, _, value = environment[CONSTANT].partition("=")
+            module, _, constant = name.rpartition(".")
+            assert hasattr(sys.modules[module], constant)
+            setattr(sys.modules[module], constant, float(value))
         status = main(command[command.index("supervisor.daemon") + 1 :])
         sys.stderr.flush()
     except BaseException:
