@@ -22,7 +22,7 @@ import trio
 
 from supervisor import failpoints
 from supervisor.engine.oom import OomWatcher
-from supervisor.engine.shim_client import ShimClient, start_error
+from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
 from supervisor.engine.task_network import TaskNetwork
 from supervisor.errors import (
     InitError,
@@ -280,6 +280,8 @@ class Task:
         except (InitError, OrlopError) as error:
             # Reported when the shim says that init is gone.
             self._start_error = error
+            if isinstance(error, ShimGone):  # or cannot be spoken to: it leaves unasked
+                self.shim.close()
         else:
             failpoints.hit("start.started")
             self.container.post(
