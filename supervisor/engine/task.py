@@ -157,6 +157,18 @@ class Task:
         if self.shim is not None:
             self.shim.close()
 
+    def lose_silent_shim(self) -> None:
+        """Give up the shim if its container is gone and it has not said so."""
+        try:
+            if self.group is None or self.group.populated():
+                return
+        except OSError as error:
+            log.info("container %s: its cgroup: %s", self.container.id[:12], error)
+        log.error(
+            "container %s: it has ended, and its shim does not say how", self.container.id[:12]
+        )
+        self.lose_shim()
+
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
         self.group = group

@@ -17,7 +17,7 @@ from tests.support.pace import limit
 
 Tell = Callable[[str], None]
 ROOT = Path(__file__).parents[2]
-CUTS = 5
+CUTS = 4
 SECONDS = 300
 
 

@@ -36,9 +36,10 @@ NEVER_FAIL = {
     *("getpid", "gettid", "getppid", "getpgid", "getuid", "geteuid", "getgid", "getegid", "umask"),
     *("futex", "clock_nanosleep"),
     "fcntl",  # locks are given back without fail
+    "wait4",  # and who waits for a child of its own is told
 }
-# What a broken connection leaves goes at the second look: here, after a second.
-OFTEN = {CONSTANT: "supervisor.engine.reconcile.INTERVAL=0.5"}
+# What a broken connection leaves goes at the second look; a shim that is silent is given up.
+SOON = "supervisor.engine.reconcile.INTERVAL=0.5 supervisor.engine.container.SILENT_SECONDS=3"
 CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
 SLEEPS = ("sh", "-c", "echo up; sleep 1000")
 # Without ORLOP_CHAOS_FULL these are enough.
@@ -163,7 +164,7 @@ def test_each_system_call_of_a_start_fails(
     rig: Rig, nested: tuple[Rig, list[set[str]]], tell: Tell, whose: str, tmp_path: Path
 ) -> None:
     rig.daemon.kill()
-    rig.daemon.settings = OFTEN
+    rig.daemon.settings = {CONSTANT: SOON}
     rig.daemon.start()
     calls = calls_of_a_start(rig, whose, tmp_path) if FULL else FEW[whose]
     at_rest = nested[1][-1]

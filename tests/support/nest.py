@@ -2,8 +2,8 @@
 
 For tests that start a daemon dozens of times. What it is told and answers is the warden's. The
 commands of its jobs are `… -m supervisor.daemon ARGS`. With OWN_MOUNTS in its environment a daemon
-has a mount namespace of its own; CONSTANT says which number of its code is another one
-("supervisor.engine.engine.KILL_SECONDS=1").
+has a mount namespace of its own; CONSTANT says which numbers of its code are others
+("supervisor.engine.engine.KILL_SECONDS=1", each a word).
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def _become(command: Sequence[str], environment: dict[str, str], output: int) ->
         os.environ.update(environment)
         if OWN_MOUNTS in environment:
             _leave_mounts()
-        if CONSTANT in environment:
-            name, _, value = environment[CONSTANT].partition("=")
+        for setting in environment.get(CONSTANT, "").split():
+            name, _, value = setting.partition("=")
             module, _, constant = name.rpartition(".")
             assert hasattr(sys.modules[module], constant)
             setattr(sys.modules[module], constant, float(value))
