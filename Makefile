@@ -64,7 +64,7 @@ load:
 
 chaos:
 	@$(SETUP) test
-	ORLOP_CHAOS_FULL=1 $(BIN)/pytest tests/chaos
+	ORLOP_CHAOS_FULL=1 $(BIN)/pytest tests/chaos -o faulthandler_timeout=3600
 
 demo:
 	@$(SETUP) demo

@@ -145,6 +145,7 @@ case $target in
     need docker-compose docker-compose "it drives the API's networks as people do"
     need nsenter util-linux "daemons are started in network namespaces with it"
     need mkfs.ext4 e2fsprogs "the guest's disk is ext4"
+    need strace strace "system calls fail by its hand"
     docker_client
     compose_plugin
     registry_tools

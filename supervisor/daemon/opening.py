@@ -8,59 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import trio
-
-from supervisor.engine.host import KIND
 from supervisor.engine.remains import folders
-from supervisor.errors import Conflict, Unavailable
+from supervisor.errors import Conflict
 from supervisor.kernel.cgroups import Hierarchy
-from supervisor.store.database import CorruptDatabase, Database
+from supervisor.store.database import Database
 from supervisor.store.layout import DataRoot, lock_soon
+from supervisor.store.table import has_side_files, quarantine
 
 log = logging.getLogger("orlop.daemon")
 
 _MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html
-_WAYS = (
-    "nothing was changed, and what runs goes on. Put back a copy of orlop.db; or, to go on "
-    "without these containers, move {containers} and {database} (with -wal and -shm) away"
-)
 
 
 async def open_database(root: DataRoot) -> Database:
-    """The database of a prepared data root.
+    """The database of a prepared data root; Unavailable for a newer schema.
 
-    Unavailable where it is damaged, or was lost, while there are containers: without their
-    records they would be removed as nobody's. Without containers a damaged one is set aside,
-    and what else is known is found again (images). Unavailable, too, for a newer schema.
+    One that is damaged is set aside and a new one begun: `fresh`, and whoever has records there
+    finds them again in their copies. So is what is left of one that is gone.
     """
-    bundles = len(list(folders(root.path)))
-    if not bundles:
-        database, damaged = await Database.open_or_quarantine(root.db)
-        if damaged:
-            log.error("the database was damaged; it is kept as %s", database.quarantined)
-        return database
-    ways = _WAYS.format(containers=root.containers, database=root.db)
-    lost = Unavailable(f"the records of {bundles} containers in {root.path} are lost; {ways}")
     # Before SQLite looks: it deletes the log (-wal) of a database that is empty or not there.
-    match _beginning(root.db):
-        case b"":
-            raise lost
-        case beginning if beginning != _MAGIC:
-            raise Unavailable(
-                f"the database {root.db} is damaged: it does not begin as one; {bundles} "
-                f"containers have their records there; {ways}"
-            )
-    try:
-        database = await Database.open(root.db)
-    except CorruptDatabase as error:
-        raise Unavailable(
-            f"{error.message}; {bundles} containers have their records there; {ways}"
-        ) from None
-    known = await database.all(KIND)
-    if database.fresh and not known and not any(kind == KIND for kind, _ in database.damaged):
-        with trio.CancelScope(shield=True):
-            await database.close()
-        raise lost
+    beginning = _beginning(root.db)
+    if beginning != _MAGIC and (beginning or has_side_files(root.db)):
+        log.error("the database %s is damaged: it does not begin as one", root.db)
+        log.error("it is kept as %s", quarantine(root.db))
+    database, _ = await Database.open_or_quarantine(root.db)
+    if database.fresh and (bundles := len(list(folders(root.path)))):
+        log.error("the records of %d containers are lost: their copies are looked for", bundles)
     return database
 
 

@@ -41,6 +41,8 @@ log = logging.getLogger("orlop.container")
 SETTLED = frozenset({Phase.EXITED, Phase.RESTARTING, Phase.DEAD})
 # A process in uninterruptible sleep dies when the kernel lets it.
 UNKILLABLE_SECONDS = 20.0
+# A shim that says nothing although all it had is killed: it writes to a disk, or never will speak.
+SILENT_SECONDS = 15.0
 _FAILED = "container %s: %s failed"
 Predicate = Callable[[State], bool]
 
@@ -341,8 +343,14 @@ class Container:
         run = self.state.run
         if self.task is not None:
             self.task.kill()
+        over: Predicate = lambda s: s.run != run or not s.live  # noqa: E731
         with trio.move_on_after(UNKILLABLE_SECONDS):
-            await self.until(lambda s: s.run != run or not s.live)
+            with trio.move_on_after(SILENT_SECONDS):
+                await self.until(over)
+                return
+            if self.task is not None and self.task.run == run:
+                self.task.lose_silent_shim()
+            await self.until(over)
             return
         self.post(m.CleanFailed("a process does not end although it was killed"))
 

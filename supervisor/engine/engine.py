@@ -50,6 +50,7 @@ from supervisor.engine.health import HealthChecks
 from supervisor.engine.host import Host
 from supervisor.engine.image_service import ImageService
 from supervisor.engine.logs import read_log
+from supervisor.engine.network_copies import NetworkCopies
 from supervisor.engine.network_members import as_resolved, resolve_body, resolve_networks
 from supervisor.engine.network_runs import NetworkRuns
 from supervisor.engine.networks import Networks
@@ -61,7 +62,7 @@ from supervisor.engine.volume_runs import VolumeRuns
 from supervisor.engine.volume_taking import Taking, fill, taking
 from supervisor.engine.volumes import Volumes
 from supervisor.engine.waiter import Waiter
-from supervisor.errors import Conflict, InvalidArgument, NotFound
+from supervisor.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
@@ -77,6 +78,7 @@ from supervisor.spec.signals import parse_signal
 from supervisor.spec.types import Spec
 from supervisor.store.images import Image, ImageStore
 from supervisor.store.removal import ImageUse
+from supervisor.store.row_copies import RowCopies
 from supervisor.wire.logrecord import Record as LogRecord
 
 log = logging.getLogger("orlop.engine")
@@ -100,6 +102,7 @@ class Engine:
         self.networks = Networks(host, engine_id, self.containers.values, self.find)
         self.network_runs = NetworkRuns(host, self.networks, self.containers.values)
         self.networks.runs, host.network_runs = self.network_runs.changes, self.network_runs
+        self.networks.copies = NetworkCopies(RowCopies(host.root.networks))
         self.userns = UserNamespaces(self.containers.values)
         self.archives = Archives(self)
         self.registries = Registries(
@@ -118,6 +121,7 @@ class Engine:
         host.exec_exited, host.detached = self.execs.exited, self.execs.detached
         host.run_ended = self.execs.container_ended
         host.run_seen = self.health.look
+        host.copies.is_made = self.containers.__contains__
         runs = VolumeRuns(self.volumes)
         host.prepare_run, host.tell_volumes = runs.prepare, runs.tell
         host.let_go_volumes = self.volumes.let_go
@@ -204,6 +208,7 @@ class Engine:
             raise
         finally:
             self.userns.settled(record)
+        self.host.copies.note(record)
         failpoints.hit("create.answer")
         self.host.emit(record, "create", {})
         return container_id, [*port_warnings(merged), *checks.warnings(self.host, options)]
@@ -427,8 +432,13 @@ class Engine:
         old = container.record.name
         self.names[name] = container.id
         container.record.name = name
-        container.record.changed()
-        await self.host.save(container.record).wait()
+        try:
+            await self._save(container.record)
+        except OrlopError:
+            container.record.name = old
+            container.record.changed()
+            del self.names[name]
+            raise
         self.names.pop(old, None)
         self.metering.changed(container.record)
         self.network_runs.changes.renamed(container)
@@ -456,14 +466,28 @@ class Engine:
         unwritten: builtins.list[str] = []
         if task is not None and task.group is not None:
             unwritten = checks.update_group(self.host, task.group, options)
+        before = (record.body, record.options, record.state.policy)
         record.body, record.options = merged, options
         container.first_spec = None
         record.state = replace(record.state, policy=policy)
-        record.changed()
-        await self.host.save(record).wait()
+        try:
+            await self._save(record)
+        except OrlopError:
+            record.body, record.options, policy = before
+            record.state = replace(record.state, policy=policy)
+            record.changed()
+            if task is not None and task.group is not None:
+                checks.update_group(self.host, task.group, record.options)
+            raise
         self.metering.changed(record)
         self.host.emit(record, "update", {})
         return [*checks.warnings(self.host, options), *unwritten]
+
+    async def _save(self, record: Record) -> None:
+        """Write down what was changed by request; what was handed in is done, whoever leaves."""
+        record.changed()
+        with trio.CancelScope(shield=True):
+            await self.host.save(record).wait()
 
     async def impair(self, ref: str, body: ImpairBody) -> None:
         """Delay and lose what goes to a running container, or stop that."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from supervisor.engine import device_nodes, etc_files, system_calls
+from supervisor.engine.copies import Copies
 from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.metering import Metering
@@ -73,6 +74,7 @@ class Host:
         )
         if self.facts.filters is None:
             log.warning("%s", system_calls.UNFILTERED)
+        self.copies = Copies(root)
         self.forget: Callable[[Container], None] = lambda _container: None
         self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
@@ -106,6 +108,7 @@ class Host:
         for put in others:
             self._unwritten.pop((put.kind, put.key), None)
         own = Put(KIND, record.id, record.encode())
+        self.copies.note(record)
         return self.database.submit([*self._waiting(), own, *others])
 
     def delete(self, record: Record) -> Ticket:
@@ -309,6 +312,7 @@ class Host:
         nursery.start_soon(self.folders.run)
         nursery.start_soon(self._sweep_trash)
         nursery.start_soon(self._write_waiting)
+        nursery.start_soon(self.copies.run)
 
     def close(self) -> None:
         """Release what is held: the zygote ends, its shims do not. The database is still open."""

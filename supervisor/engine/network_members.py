@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from supervisor import failpoints
 from supervisor.docker.create import CreateBody, NetworkingConfig
@@ -25,7 +26,7 @@ from supervisor.docker.network_body import ConnectBody
 from supervisor.engine.name_locks import NameLocks
 from supervisor.engine.network_records import BRIDGE, HOST, NULL, Network
 from supervisor.engine.record import Record
-from supervisor.errors import Conflict, Forbidden, InvalidArgument, NotFound
+from supervisor.errors import Conflict, Forbidden, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
 from supervisor.lifecycle.values import replace
 from supervisor.spec import networks as spec
@@ -189,10 +190,17 @@ class Members:
 
     async def _keep(self, container: Container, endpoints: tuple[EndpointOptions, ...]) -> None:
         record = container.record
-        record.endpoints = endpoints
+        before, record.endpoints = record.endpoints, endpoints
         record.changed()
-        if container.state.phase not in _GOING:  # its record is not to come back
-            await self._networks.host.save(record).wait()
+        if container.state.phase in _GOING:  # its record is not to come back
+            return
+        try:
+            with trio.CancelScope(shield=True):
+                await self._networks.host.save(record).wait()
+        except OrlopError:
+            record.endpoints = before
+            record.changed()
+            raise
 
 
 _GOING = (Phase.REMOVING, Phase.DEAD)

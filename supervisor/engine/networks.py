@@ -22,6 +22,7 @@ from supervisor.docker.network_body import ConnectBody, NetworkBody
 from supervisor.docker.networks import NetworkView
 from supervisor.engine import network_views
 from supervisor.engine.network_book import NetworkBook
+from supervisor.engine.network_copies import NetworkCopies
 from supervisor.engine.network_create import (
     Surroundings,
     default_network,
@@ -75,8 +76,8 @@ class RunsLike(Protocol):
 class Networks(NetworkBook):
     """`containers` gives all containers there are, at the moment of asking; `find` one by name.
 
-    `stack` is None where this daemon has no networks; `why_none` says why. `defaults` and both of
-    these are set before `load`, `runs` before the API is served.
+    `stack` is None where this daemon has no networks; `why_none` says why. `defaults`, `copies` and
+    both of these are set before `load`, `runs` before the API is served.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Networks(NetworkBook):
         self.stack: StackLike | None = None
         self.why_none = "this daemon has no container networks"
         self.runs: RunsLike | None = None
+        self.copies = NetworkCopies(None)
         self._changing = trio.Lock()
         self._members = Members(self)
 
@@ -105,9 +107,13 @@ class Networks(NetworkBook):
                 self._networks[key] = decode(document)
             except ProtocolError as error:
                 log.warning("network %s is left out: %s", key, error)
+        lost = await self.copies.lost(self._networks)
+        self._networks |= {network.id: network for network in lost}
         changed = [*self._pseudo(), *await self._default()]
         self._networks |= {network.id: network for network in changed}
-        await database.apply(network.put() for network in changed)
+        # In this order: one that was restored may be changed then.
+        await database.apply(network.put() for network in (*lost, *changed))
+        await self.copies.mend(self._networks.values())
 
     def predefined_id(self, name: str) -> str:
         """The id of bridge, host or none: it depends on the data root alone."""
@@ -185,6 +191,7 @@ class Networks(NetworkBook):
                     await self.host.database.delete(KIND, network.id)
                     raise
                 self._networks[network.id] = network
+                await self.copies.keep(network)
         self.publish("create", network)
         return network
 
@@ -222,6 +229,7 @@ class Networks(NetworkBook):
             except BaseException:
                 self._networks[network.id] = network
                 raise
+            await self.copies.drop(network.id)
             failpoints.hit("network.remove")
             await self.host.database.delete(KIND, network.id)
         self.publish("destroy", network)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from supervisor import failpoints
-from supervisor.engine import record as records
+from supervisor.engine import rebuild
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
 from supervisor.engine.shim_client import ShimClient, connect, start_error
@@ -25,6 +26,7 @@ from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord
+from supervisor.store.database import Delete, Put
 from supervisor.wire.shim_protocol import Message
 
 if TYPE_CHECKING:
@@ -59,17 +61,17 @@ async def recover(engine: Engine) -> None:
 
 
 async def _load(engine: Engine) -> None:
-    unreadable = set()
-    for key, document in await engine.host.database.all(KIND):
-        try:
-            record = records.decode(document)
-        except ProtocolError as error:
-            log.warning("container %s: its record is unreadable and left alone: %s", key, error)
-            unreadable.add(key)
-            continue
+    database, root = engine.host.database, engine.host.root.path
+    rows = await database.all(KIND)
+    damaged = [key for kind, key in database.damaged if kind == KIND]
+    loaded = await trio.to_thread.run_sync(
+        partial(rebuild.load, root, rows, damaged, fresh=database.fresh)
+    )
+    restored = [Put(KIND, one.id, one.encode()) for one in loaded.restored]
+    await database.apply([*restored, *(Delete(KIND, key) for key in loaded.removed)])
+    for record in loaded.records:
         engine.add(record)
-    unreadable.update(key for kind, key in engine.host.database.damaged if kind == KIND)
-    engine.reconciling.unreadable = frozenset(unreadable)
+    engine.reconciling.unreadable = frozenset(loaded.unreadable)
 
 
 async def _recover_one(engine: Engine, container: Container, rebooted: bool) -> None:
@@ -188,7 +190,9 @@ def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:
     if group is not None:
         _kill(group)
     if record is None or record.run != run:
-        if container.state.pid:
+        # Whether it had begun to run is not known after a restart of the host either: a start is
+        # answered before the record that says so is durable.
+        if container.state.pid or why_lost == REBOOTED:
             lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=why_lost)
             container.post(m.Exited(run, lost))
         else:

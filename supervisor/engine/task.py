@@ -22,14 +22,22 @@ import trio
 from supervisor import failpoints
 from supervisor.engine.encoding import encode
 from supervisor.engine.oom import OomWatcher
-from supervisor.engine.shim_client import ShimClient, start_error
+from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
 from supervisor.engine.task_network import TaskNetwork
-from supervisor.errors import InitError, Internal, OrlopError, ProtocolError
+from supervisor.errors import (
+    InitError,
+    Internal,
+    KernelError,
+    OrlopError,
+    ProtocolError,
+    Unavailable,
+)
 from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
 from supervisor.shim.shim import CONFIG_NAME
+from supervisor.store.disk import LATER
 from supervisor.wire.shim_protocol import Message, error_from_json
 
 if TYPE_CHECKING:
@@ -87,14 +95,25 @@ class Task:
             if self.shim is not None:
                 self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
+            text = str(error)
+            if isinstance(error, OSError):
+                known = self.container.refusal = self._host_failed(error)
+                text = known.message
             await self._network.end()
-            self._report_start_failure(self._network.refusal or known, str(error))
+            self._report_start_failure(self._network.refusal or known, text)
         else:
             if not self._over:
                 await self._lost()
         finally:
             self._network.close()
         await self._release()
+
+    def _host_failed(self, error: OSError) -> OrlopError:
+        """What a start is answered that the host, and not its container, stands in the way of."""
+        about = error.filename or self.host.bundle(self.container)
+        why = str(error) if isinstance(error, KernelError) else f"{about}: {error.strerror}"
+        kind = Unavailable if error.errno in LATER else Internal
+        return kind(f"failed to start container: {why}")
 
     async def follow(self) -> None:
         """See a run to its end that a previous supervisor started."""
@@ -138,6 +157,18 @@ class Task:
         """The shim is gone, whatever its connection says."""
         if self.shim is not None:
             self.shim.close()
+
+    def lose_silent_shim(self) -> None:
+        """Give up the shim if its container is gone and it has not said so."""
+        try:
+            if self.group is None or self.group.populated():
+                return
+        except OSError as error:
+            log.info("container %s: its cgroup: %s", self.container.id[:12], error)
+        log.error(
+            "container %s: it has ended, and its shim does not say how", self.container.id[:12]
+        )
+        self.lose_shim()
 
     def adopt_cgroup(self, group: Group, oom_kills: int) -> None:
         """Watch a cgroup that a previous supervisor made; `oom_kills` are already counted."""
@@ -262,6 +293,8 @@ class Task:
         except (InitError, OrlopError) as error:
             # Reported when the shim says that init is gone.
             self._start_error = error
+            if isinstance(error, ShimGone):  # or cannot be spoken to: it leaves unasked
+                self.shim.close()
         else:
             failpoints.hit("start.started")
             self.container.post(

@@ -240,6 +240,8 @@ class Database:
             self._trio.run_sync_soon(function, *arguments)
         except trio.RunFinishedError:
             log.debug("%s: the event loop ended before its last answers", self.path)
+        except OSError as error:  # it has the answer, and hears of it with whatever comes next
+            log.error("%s: waking the event loop: %s", self.path, error)  # noqa: TRY400
 
     def _open_table(self) -> None:
         self._table = RecordTable(self.path)

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from supervisor.errors import Internal, Unavailable
 
-_LATER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+LATER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
+"""What somebody can put right: it may work then."""
 
 
 @contextmanager
@@ -17,5 +18,5 @@ def disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = Unavailable if error.errno in _LATER else Internal
+        kind = Unavailable if error.errno in LATER else Internal
         raise kind(f"image store: {error.filename or 'data root'}: {error.strerror}") from error

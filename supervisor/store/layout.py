@@ -4,9 +4,10 @@
     lock                 flock'ed by the one daemon that uses the root; holds its pid
     blobs/sha256/HEX     configs, manifests and layer tars by digest
     images/HEX.json      a copy of each image's record, to rebuild a lost database from
+    networks/ID.json     a copy of each network's record, likewise
     layers/HEX           one unpacked folder per chain id, shared by all images that have it
     volumes/NAME/_data   volumes, each mounted into any number of containers
-    containers/ID        bundles: config.json, exit.json, upper, work, log
+    containers/ID        bundles: config.json, exit.json, records.log, upper, work, log
     tmp                  being made; of no worth after a crash
     trash                renamed away; to be deleted
 
@@ -40,6 +41,7 @@ class DataRoot:
         self.blobs = self.path / "blobs"
         self.images = self.path / "images"
         self.layers = self.path / "layers"
+        self.networks = self.path / "networks"
         self.volumes = self.path / "volumes"
         self.containers = self.path / "containers"
         self.tmp = self.path / "tmp"
@@ -78,6 +80,7 @@ class DataRoot:
             self.blobs / "sha256": 0o700,
             self.blobs / "sha512": 0o700,
             self.images: 0o700,
+            self.networks: 0o700,
             self.layers: 0o711,
             self.volumes: 0o700,
             self.containers: 0o711,

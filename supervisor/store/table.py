@@ -178,7 +178,7 @@ def quarantine(path: Path) -> Path:
     still finds its WAL.
     """
     number, target = 1, path.with_name(f"{path.name}.corrupt")
-    while target.exists():
+    while target.exists() or has_side_files(target):
         number += 1
         target = path.with_name(f"{path.name}.corrupt.{number}")
     # Side files first: a kill in between must not leave a WAL beside a new database.
@@ -187,6 +187,11 @@ def quarantine(path: Path) -> Path:
         if source.exists():
             source.rename(target.with_name(target.name + suffix))
     return target
+
+
+def has_side_files(path: Path) -> bool:
+    """Whether SQLite's log or its index lies beside the database `path`."""
+    return any(path.with_name(path.name + suffix).exists() for suffix in _SIDE_FILES)
 
 
 def _code(error: BaseException) -> int:

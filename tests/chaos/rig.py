@@ -26,7 +26,10 @@ from tests.support.pace import limit
 FULL = "ORLOP_CHAOS_FULL" in os.environ
 PATIENCE = limit(60.0)
 WELL = frozenset({200, 201, 204, 304})
-FOLDERS = ("blobs/*/*", "layers/*", "images/*", "volumes/*", "containers/*", "tmp/*", "trash/*")
+FOLDERS = (
+    *("blobs/*/*", "layers/*", "images/*", "volumes/*", "networks/*"),
+    *("containers/*", "tmp/*", "trash/*"),
+)
 # Ends with 7 when it is told to end, and says when it is ready for that.
 OBEDIENT = ("sh", "-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.05 & wait $!; done")
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from tests.api.box import eventually
 from tests.chaos.rig import FULL, Gone, Refused, Rig, alive, seconds_since
+from tests.support.nest import CONSTANT
 from tests.support.network_storm import kill, shim_of
 from tests.support.pace import limit
 
@@ -140,7 +141,8 @@ def test_shims_killed(rig: Rig, tell: Tell) -> None:
         assert kill(shim(rig, name))
         assert rig.ask("POST", f"/containers/{name}/wait")["StatusCode"] == 137
         noticed.append(seconds_since(began))
-        assert not alive(pid)
+        # It leaves its group, which is waited for, a moment before it is a zombie.
+        eventually(partial(is_gone, pid))
         state = rig.state(name)
         assert state is not None
         assert "shim was lost" in state["Error"]
@@ -244,6 +246,27 @@ def test_one_stopped_shim_holds_up_nobody_else(rig: Rig, tell: Tell) -> None:
     tell(f"R46: beside a stopped shim another container's life took {took:.2f} s")
 
 
+def test_a_shim_that_never_speaks_again(rig: Rig, tell: Tell) -> None:
+    """What it had is killed and can be removed."""
+    rig.daemon.kill()
+    rig.daemon.settings = {CONSTANT: "supervisor.engine.container.SILENT_SECONDS=0.5"}
+    rig.daemon.start()
+    pid = rig.up("mute")
+    silent = shim(rig, "mute")
+    os.kill(silent, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        rig.ask("DELETE", "/containers/mute?force=1")
+        took = seconds_since(began)
+        eventually(partial(is_gone, pid))
+    finally:
+        os.kill(silent, signal.SIGCONT)
+    tell(
+        f"R46: a container whose shim is stopped is removed after {took:.1f} s (waiting for 0.5 s)"
+    )
+    assert took < limit(5)
+
+
 def test_killed_in_a_stop_its_successor_goes_on_with_it(rig: Rig, tell: Tell) -> None:
     """The grace goes on: the container that ignores the signal is killed by the next supervisor."""
     pid = rig.up("deaf", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
@@ -263,6 +286,11 @@ def test_killed_in_a_stop_its_successor_goes_on_with_it(rig: Rig, tell: Tell) ->
 def _ask_to_stop(rig: Rig, name: str, seconds: int) -> None:
     with suppress(Gone):
         rig.ask("POST", f"/containers/{name}/stop?t={seconds}")
+
+
+def is_gone(pid: int) -> bool:
+    """There is no such process any more."""
+    return not alive(pid)
 
 
 def has_ended(rig: Rig, name: str) -> bool:

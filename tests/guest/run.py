@@ -6,7 +6,8 @@
 The guest is an ordinary process; it boots in about a second over a copy-on-write view of this
 machine's own files. Nothing that the command writes reaches them, but what is below a --rw
 folder. In the guest ORLOP_GUEST is 1, /tmp and /run are tmpfs, and /dev/ubda is the disk asked
-for with --disk, empty. One processor only: more make switches between threads 50 times slower.
+for with --disk, empty, or the --disk-file, which stays: to end the guest is to cut its power.
+One processor only: more make switches between threads 50 times slower.
 
 Exit status: the command's (128+N when signal N ended it); 124 when the time was up, after a
 list of the guest's tasks; 125 when the guest died or could not boot, after its last messages.
@@ -118,6 +119,7 @@ class Guest:
             *("con=null", f"con0=null,fd:{console}"),
             *("ssl=null", f"ssl0=fd:{output}", f"ssl1=fd:{errors}", f"ssl2=fd:{status}"),
             *([f"ubd0={self.run}/disk"] if self.options.disk else []),
+            *([f"ubd0={self.options.disk_file}"] if self.options.disk_file else []),
         ]
 
     def _enter(self) -> None:
@@ -247,6 +249,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--timeout", type=float, required=True, help="seconds, boot included")
     parser.add_argument("--mem", type=size, default="2G", help="the guest's memory [%(default)s]")
     parser.add_argument("--disk", type=size, help="an empty disk of this size as /dev/ubda")
+    parser.add_argument(
+        "--disk-file", type=os.path.realpath, help="this file, below a --rw folder, as /dev/ubda"
+    )
     parser.add_argument("--rw", action="append", default=[], help="a folder that stays writable")
     parser.add_argument("--directory", default=os.getcwd(), help="where it runs [%(default)s]")
     parser.add_argument("--verbose", action="store_true", help="show the kernel's messages")

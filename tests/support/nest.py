@@ -1,11 +1,14 @@
 """A warden that has the daemon loaded and forks it: a start costs no interpreter and no imports.
 
 For tests that start a daemon dozens of times. What it is told and answers is the warden's. The
-commands of its jobs are `… -m supervisor.daemon ARGS`.
+commands of its jobs are `… -m supervisor.daemon ARGS`. With OWN_MOUNTS in its environment a daemon
+has a mount namespace of its own; CONSTANT says which numbers of its code are others
+("supervisor.engine.engine.KILL_SECONDS=1", each a word).
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -23,6 +26,8 @@ _RUN = (
     "import sys, runpy; sys.path.insert(0, sys.argv[1]); "
     "runpy.run_module(sys.argv[2], None, '__main__')"
 )
+OWN_MOUNTS, CONSTANT = "ORLOP_NEST_OWN_MOUNTS", "ORLOP_NEST_CONSTANT"
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 COMMAND = (sys.executable, "-c", _RUN, str(Path(__file__).parents[2]), "tests.support.nest")
 
 
@@ -50,12 +55,26 @@ def _become(command: Sequence[str], environment: dict[str, str], output: int) ->
         os.closerange(3, 256)  # the warden's own
         os.environ.clear()
         os.environ.update(environment)
+        if OWN_MOUNTS in environment:
+            _leave_mounts()
+        for setting in environment.get(CONSTANT, "").split():
+            name, _, value = setting.partition("=")
+            module, _, constant = name.rpartition(".")
+            assert hasattr(sys.modules[module], constant)
+            setattr(sys.modules[module], constant, float(value))
         status = main(command[command.index("supervisor.daemon") + 1 :])
         sys.stderr.flush()
     except BaseException:
         traceback.print_exc()
     finally:
         os._exit(status)
+
+
+def _leave_mounts() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    private = ctypes.c_ulong(MS_REC | MS_PRIVATE)
+    if libc.unshare(CLONE_NEWNS) or libc.mount(b"none", b"/", None, private, None):
+        raise OSError(ctypes.get_errno(), "a mount namespace of its own")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A data root whose records cannot be used: one clear error, and nothing is touched."""
+"""A data root whose records cannot be used: damaged ones are kept, newer not touched."""
 
 from __future__ import annotations
 
@@ -59,51 +59,56 @@ async def test_a_good_one_is_opened(root: DataRoot) -> None:
     await database.close()
 
 
-async def test_a_damaged_one_with_containers(root: DataRoot) -> None:
-    root.db.write_bytes(b"nonsense" + root.db.read_bytes()[8:])
-    said = await refused(root)
-    assert f"the database {root.db} is damaged" in said
-    assert "1 containers have their records there; nothing was changed" in said
+BEGUN_ANEW = "the records of 1 containers are lost: their copies are looked for"
+
+
+async def opened_anew(root: DataRoot) -> None:
+    """The database is new, and that is said until somebody calls it complete."""
+    database = await open_database(root)
+    assert database.fresh
+    assert await database.all("container") == []
+    await database.close()
+    assert root.bundle(ID).is_dir()
+
+
+async def test_a_damaged_one(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:
+    damaged = b"nonsense" + root.db.read_bytes()[8:]
+    root.db.write_bytes(damaged)
+    await opened_anew(root)
+    assert Path(f"{root.db}.corrupt").read_bytes() == damaged
+    assert f"it is kept as {root.db}.corrupt" in caplog.text
+    assert BEGUN_ANEW in caplog.text
+
+
+async def test_one_with_a_damaged_page(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:
+    data = root.db.read_bytes()
+    damaged = data[:4096] + bytes(b ^ 0x55 for b in data[4096:])
+    root.db.write_bytes(damaged)
+    await opened_anew(root)
+    assert Path(f"{root.db}.corrupt").read_bytes() == damaged
+    assert BEGUN_ANEW in caplog.text
 
 
 @pytest.mark.parametrize("beginning", [None, b"", bytes(4096)])
-async def test_the_log_of_a_damaged_one_is_left_alone(
-    root: DataRoot, beginning: bytes | None
-) -> None:
-    good = root.db.read_bytes()
+async def test_the_log_of_a_damaged_one_is_kept(root: DataRoot, beginning: bytes | None) -> None:
     log = Path(f"{root.db}-wal")
-    log.write_bytes(b"what was not yet written into the file")
-    if beginning is None:
-        root.db.unlink()
-    else:
-        root.db.write_bytes(beginning)
-    for _ in range(2):
-        await refused(root)
-        assert log.read_bytes() == b"what was not yet written into the file"
-    root.db.write_bytes(good)
-    log.unlink()
-    await test_a_good_one_is_opened(root)
+    for number, aside in enumerate((".corrupt", ".corrupt.2")):
+        log.write_bytes(b"what was not yet written into the file %d" % number)
+        if beginning is None:
+            root.db.unlink()
+        else:
+            root.db.write_bytes(beginning)
+        await opened_anew(root)
+        kept = Path(f"{root.db}{aside}-wal").read_bytes()
+        assert kept == b"what was not yet written into the file %d" % number
 
 
-async def test_a_damaged_one_without_containers_is_set_aside(root: DataRoot) -> None:
-    (root.bundle(ID) / "upper").rmdir()
-    root.bundle(ID).rmdir()
-    damaged = b"nonsense" + root.db.read_bytes()[8:]
-    root.db.write_bytes(damaged)
-    database = await open_database(root)
-    assert database.quarantined is not None
-    assert database.quarantined.read_bytes() == damaged
-    await database.close()
-
-
-async def test_one_that_is_gone_while_there_are_containers(root: DataRoot) -> None:
+async def test_one_that_is_gone(root: DataRoot, caplog: pytest.LogCaptureFixture) -> None:
     root.db.unlink()
-    with pytest.raises(Unavailable, match=r"the records of 1 containers in .* are lost") as caught:
-        await open_database(root)
-    assert "move" in caught.value.message
-    assert root.bundle(ID).is_dir()
-    with pytest.raises(Unavailable, match="are lost"):  # nor is it forgotten the next time
-        await open_database(root)
+    for _ in range(2):  # nor is it forgotten the next time
+        caplog.clear()
+        await opened_anew(root)
+        assert BEGUN_ANEW in caplog.text
 
 
 async def test_a_new_data_root(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,12 +13,14 @@ import trio
 
 from netplumb.plan import model
 from supervisor.engine.events import EventBus
+from supervisor.engine.network_copies import NetworkCopies
 from supervisor.engine.network_records import NetworkDefaults
 from supervisor.engine.networks import Networks
 from supervisor.errors import NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec.networks import EndpointOptions, EndpointRun, NetworkRun
 from supervisor.store.database import Delete, Put
+from supervisor.store.row_copies import RowCopies
 
 ENGINE_ID = "e" * 32
 DEFAULTS = NetworkDefaults(bridge="orlop0")
@@ -130,7 +133,10 @@ def place(networks: Networks, network_id: str, ipv4: str = "") -> EndpointRun:
 class NetworkWorld:
     """Networks with containers that are records only."""
 
-    def __init__(self, defaults: NetworkDefaults = DEFAULTS, *routes: str) -> None:
+    def __init__(
+        self, defaults: NetworkDefaults = DEFAULTS, *routes: str, folder: Path | None = None
+    ) -> None:
+        self.folder = folder  # of copies
         self.database = MemoryDatabase()
         self.bus = EventBus()
         self.saved: list[str] = []
@@ -148,6 +154,8 @@ class NetworkWorld:
         self.networks.defaults = self.defaults
         self.networks.stack = self.stack
         self.networks.runs = FakeRuns(self.networks)
+        if self.folder is not None:
+            self.networks.copies = NetworkCopies(RowCopies(self.folder))
         return self.networks
 
     def find(self, ref: str) -> FakeContainer:

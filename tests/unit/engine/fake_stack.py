@@ -15,6 +15,7 @@ from netplumb.plan.model import Desired, Endpoint, Limits, PortBinding
 from netplumb.plan.names import Identity
 from netplumb.plan.ports import PortRange
 from supervisor.docker.network_body import NetworkBody
+from supervisor.engine.copies import Copies
 from supervisor.engine.host import Host
 from supervisor.engine.network_runs import NetworkRuns
 from supervisor.engine.networks import Networks
@@ -222,6 +223,7 @@ class World:
         host.database, host._unwritten, host.dns = self.database, {}, ()
         host.root = SimpleNamespace(bundle=lambda _id: folder)
         host.bundle = lambda _container: folder
+        host.copies = Copies(host.root)
         host.hostname = lambda _record: "web"
         host.bus = SimpleNamespace(publish=lambda *_: None)
         nothing: Callable[..., None] = lambda *_: None  # noqa: E731

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import ip_interface, ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -383,3 +384,66 @@ async def test_pseudo_networks_have_no_addresses(world: NetworkWorld) -> None:
     for name in ("host", "none"):
         with pytest.raises(NotFound):
             world.networks.allocate(world.networks.get(name).id)
+
+
+# --- copies
+
+
+@pytest.fixture
+async def copied(tmp_path: Path) -> NetworkWorld:
+    world = NetworkWorld(folder=tmp_path)
+    await world.networks.load()
+    return world
+
+
+async def test_networks_are_restored_from_their_copies(
+    copied: NetworkWorld, tmp_path: Path
+) -> None:
+    await copied.networks.create(body("kept", "10.9.0.0/24", labels={"a": "b"}))
+    gone = await copied.networks.create(body("gone"))
+    await copied.networks.remove(gone.id)
+    copied.networks.allocate(copied.networks.get("kept").id)
+    copies = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    before = {n.id: replace(n, created_ns=0) for n in copied.networks.list()}
+    copied.database.rows.clear()
+    await copied.reload().load()
+    after = {n.id: replace(n, created_ns=0) for n in copied.networks.list()}
+    kept = copied.networks.get("kept")
+    assert not any(ledger.in_use for ledger in kept.ledgers), "those who have addresses tell them"
+    assert after[kept.id].labels == {"a": "b"}
+    assert after.keys() == before.keys()
+    assert after[kept.id].ledgers[0].subnet == before[kept.id].ledgers[0].subnet
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == copies
+    assert {decode(doc).name for _, doc in await copied.database.all(KIND)} == set(names(copied))
+
+
+async def test_copies_are_mended(copied: NetworkWorld, tmp_path: Path) -> None:
+    await copied.networks.create(body("n1"))
+    copies = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert len(copies) == 2, "the default network and this"
+    first, second = sorted(tmp_path.iterdir())
+    first.unlink()
+    second.write_bytes(b"{")
+    await copied.reload().load()
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == copies
+
+
+async def test_a_damaged_copy_restores_nothing(
+    copied: NetworkWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / f"{'a' * 64}.json").write_bytes(b'{"version":1}')
+    await copied.reload().load()
+    assert names(copied) == PREDEFINED
+    assert f"network {'a' * 64}: the copy of its record" in caplog.text
+
+
+async def test_a_network_whose_copy_cannot_be_written(
+    copied: NetworkWorld, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is there all the same, and the next start writes the copy."""
+    tmp_path.rename(tmp_path.with_name("away"))
+    await copied.networks.create(body("n1"))
+    assert "network n1: no copy of its record" in caplog.text
+    tmp_path.with_name("away").rename(tmp_path)
+    await copied.reload().load()
+    assert (tmp_path / f"{copied.networks.get('n1').id}.json").exists()

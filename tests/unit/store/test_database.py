@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -251,6 +252,7 @@ async def test_no_thread_is_left(tmp_path: Path) -> None:
 WRITER = """
 import sys, trio
 from pathlib import Path
+from typing import Any
 from supervisor.store.database import Database, Put
 
 async def write(database, number):
@@ -309,3 +311,25 @@ async def test_rate_of_sixteen_writers(tmp_path_factory: pytest.TempPathFactory)
     await database.close()
     print(f"{done / 2:.0f} durable puts/s")
     assert done / 2 >= 2000
+
+
+async def test_a_loop_that_cannot_be_woken_is_told_with_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The thread goes on: what it has to tell is in the queue."""
+    database = await Database.open(tmp_path / "db")
+    real = database._trio
+
+    class Deaf:
+        def run_sync_soon(self, *arguments: Any) -> None:
+            monkeypatch.setattr(database, "_trio", real)
+            real.run_sync_soon(*arguments)
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(database, "_trio", Deaf())
+    first = database.submit([Put("a", "1", b"1")])
+    await database.put("a", "2", b"2")
+    await first.wait()
+    assert "waking the event loop" in caplog.text
+    assert [key for key, _ in await database.all("a")] == ["1", "2"]
+    await database.close()
