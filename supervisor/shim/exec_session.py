@@ -29,6 +29,7 @@ class Launcher:
     cgroup_path: str
     open_tasks: Callable[[], tuple[int, ...]]
     owner: int
+    shares_memory: bool
 
 
 class ExecSession:
@@ -90,9 +91,10 @@ class ExecSession:
                 cgroup_fd=cgroup,
                 cgroup_tasks=tasks,
                 stdio=far,
+                shares_memory=launcher.shares_memory,
             )
             self.stage_pid, pidfd = vfork.spawn(
-                lambda: exec_stage.main(stage), share=stage.shares_memory
+                lambda: exec_stage.main(stage), share=launcher.shares_memory
             )
             os.close(pidfd)
             let_go(stage)

@@ -10,7 +10,7 @@
 
 The stage exists because a pid namespace is only entered by children, and because the shim
 itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. In a
-container with a user namespace of its own both are forks.
+container that may trace it (`userns.may_share_memory`) both are forks.
 """
 
 import os
@@ -39,11 +39,7 @@ class ExecStage:
     cgroup_fd: int
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
-
-    @property
-    def shares_memory(self) -> bool:
-        """Whether nobody in the container can look into what shares the shim's memory."""
-        return not self.namespace_flags & namespaces.CLONE_NEWUSER
+    shares_memory: bool = False  # of the shim, with the process
 
 
 def main(stage: ExecStage) -> None:

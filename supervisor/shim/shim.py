@@ -199,8 +199,10 @@ class Shim:
             os.close(near.fileno())  # a copy that would hide the shim's end from init
             init.main(child)
 
-        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
-        share = self.start_at_once and not spec.uid_mappings and not spec.init
+        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init;
+        # in another's pid namespace somebody may be allowed to trace it.
+        waits = self.start_at_once and not spec.init
+        share = waits and userns.may_share_memory(spec) and "pid" not in joined
         try:
             # Whoever shares its pid namespace may read its command line: no path of the host.
             with (

@@ -8,6 +8,14 @@ from supervisor.kernel import namespaces
 from supervisor.spec.types import IdMapping, Spec
 
 
+def may_share_memory(spec: Spec) -> bool:
+    """Whether nobody in the container can look into a process that still has the shim's memory.
+
+    Root of a user namespace may trace what is in it, and so may who has CAP_SYS_PTRACE.
+    """
+    return not spec.uid_mappings and "CAP_SYS_PTRACE" not in spec.process.capabilities.bounding
+
+
 def open_mapped(spec: Spec) -> int:
     """An fd of a user namespace with the container's maps, for mount_setattr(IDMAP).
 
