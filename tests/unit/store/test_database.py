@@ -330,6 +330,6 @@ async def test_a_loop_that_cannot_be_woken_is_told_with_the_next_write(
     first = database.submit([Put("a", "1", b"1")])
     await database.put("a", "2", b"2")
     await first.wait()
-    assert "waking the event loop" in caplog.text
     assert [key for key, _ in await database.all("a")] == ["1", "2"]
-    await database.close()
+    await database.close()  # the thread has ended
+    assert "waking the event loop" in caplog.text
