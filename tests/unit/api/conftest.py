@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ class Api:
     """A running server."""
 
     path: Path
+    read_only: Path  # an address where nothing can be changed
     engine: FakeEngine
     server: Server
     clients: list[Client] = field(default_factory=list)
@@ -141,18 +143,25 @@ class Api:
         return str(reply.json()["Id"])
 
 
+async def listener(path: Path) -> trio.SocketListener:
+    """One on a new unix socket."""
+    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
+    await listening.bind(str(path))
+    listening.listen(64)
+    return trio.SocketListener(listening)
+
+
 @pytest.fixture
 async def api(tmp_path: Path, nursery: trio.Nursery) -> AsyncIterator[Api]:
     engine = FakeEngine(nursery)
     server = Server(engine)
     before = set(os.listdir("/proc/self/fd"))
-    path = tmp_path / "api.sock"
-    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    await listening.bind(str(path))
-    listening.listen(64)
+    path, read_only = tmp_path / "api.sock", tmp_path / "ro.sock"
+    listeners = [await listener(path)]
     await engine.networks.load()
-    await nursery.start(server.serve, [trio.SocketListener(listening)])
-    running = Api(path, engine, server)
+    looking = [await listener(read_only)]
+    await nursery.start(partial(server.serve, read_only=looking), listeners)
+    running = Api(path, read_only, engine, server)
     with trio.fail_after(20):
         yield running
         server.stop()

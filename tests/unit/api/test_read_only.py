@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,15 +35,9 @@ UPGRADE = {
 
 
 @pytest.fixture
-async def read_only(api: Api, tmp_path: Path, nursery: trio.Nursery) -> Path:
+def read_only(api: Api) -> Path:
     """A further address of the same server."""
-    path = tmp_path / "ro.sock"
-    listening = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_STREAM)
-    await listening.bind(str(path))
-    listening.listen(64)
-    listener = trio.SocketListener(listening)
-    await nursery.start(partial(api.server.serve, [], read_only=[listener]))
-    return path
+    return api.read_only
 
 
 async def connect(api: Api, path: Path) -> Client:

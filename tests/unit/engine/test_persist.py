@@ -45,6 +45,7 @@ class FakeRecord(SimpleNamespace):
 def make_host(database: Database) -> Host:
     host: Any = Host.__new__(Host)
     host.database, host._unwritten, host._write_wanted = database, {}, trio.Event()
+    host.copies = SimpleNamespace(note=lambda _record: None)
     return cast(Host, host)
 
 
