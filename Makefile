@@ -5,7 +5,7 @@ PYTHON ?= python3
 SETUP = PYTHON=$(PYTHON) tests/setup.sh
 BIN = .venv/bin
 
-.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos demo pictures guest-kernel coverage clean
+.PHONY: help check setup-check check-static check-unit format test test-host test-guest bench load chaos attacks fuzz demo pictures guest-kernel coverage clean
 
 help:
 	@echo 'make check         format, lint, types, import order, unit tests (under a minute)'
@@ -17,6 +17,8 @@ help:
 	@echo 'make bench         measure, beside runc and dockerd'
 	@echo 'make load          start hundreds of containers of several kinds, and report'
 	@echo 'make chaos         kill, fail and delay everything, at full length (about an hour)'
+	@echo 'make attacks       try every attack a thousand times (docs/attacks.md; hours)'
+	@echo 'make fuzz          feed a million inputs to each decoder (docs/fuzzing.md; hours)'
 	@echo 'make coverage      branch coverage of the unit and host tests'
 	@echo 'make format        rewrite the sources as `make check` wants them'
 	@echo 'make guest-kernel  build the guest kernel that has all features (13 CPU minutes, once)'
@@ -65,6 +67,14 @@ load:
 chaos:
 	@$(SETUP) test
 	ORLOP_CHAOS_FULL=1 $(BIN)/pytest tests/chaos -o faulthandler_timeout=3600
+
+attacks:
+	@$(SETUP) test
+	ORLOP_ATTACK_ROUNDS=1000 $(BIN)/pytest tests/attacks
+
+fuzz:
+	@$(SETUP) fuzz
+	$(BIN)/python -m tests.fuzz
 
 demo:
 	@$(SETUP) demo
