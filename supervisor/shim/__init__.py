@@ -1,6 +1,6 @@
 """The processes below the supervisor: zygote, shim, container init, exec stage.
 
-    SUPERVISOR ──spawn + socket──► ZYGOTE ──fork──► SHIM ──clone3──► INIT ──execve──► PID 1
+    SUPERVISOR ──spawn + socket──► ZYGOTE ──fork──► SHIM ──vfork───► INIT ──execve──► PID 1
          ▲                                           │ │               │
          └──────── shim protocol (SEQPACKET) ────────┘ └─ sync socket ─┘
 
