@@ -106,7 +106,8 @@ class RunChecks:
         self._state, effects = h.step(self._state, fact, trio.current_time())
         if self._state.health is not before:
             record.health = self._state.health
-            self._container.host.save_later(record)
+            host, turns = self._container.host, self._state.health.status is not before.status
+            (host.save_soon if turns else host.save_later)(record)
         return effects
 
     def _perform(self, effects: tuple[h.Effect, ...]) -> None:

@@ -118,6 +118,7 @@ class Host:
 
     def save_later(self, record: Record) -> None:
         """Let the record as it is then go into whatever transaction comes next."""
+        self.copies.note(record)
         self.write_later((KIND, record.id), lambda: Put(KIND, record.id, record.encode()))
 
     def write_later(self, key: tuple[str, str], make: Callable[[], Put | None]) -> None:

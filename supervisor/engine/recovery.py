@@ -190,9 +190,9 @@ def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:
     if group is not None:
         _kill(group)
     if record is None or record.run != run:
-        # Whether it had begun to run is not known after a restart of the host either: a start is
-        # answered before the record that says so is durable.
-        if container.state.pid or why_lost == REBOOTED:
+        # Whether it had begun to run is not known where all for it was there: a start is answered
+        # before the record that says so is durable.
+        if container.state.pid or why_lost == REBOOTED or group is not None:
             lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=why_lost)
             container.post(m.Exited(run, lost))
         else:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,13 @@ def test_what_is_refused(box: Box, flags: tuple[str, ...], words: str) -> None:
     assert box.ids() == []
 
 
+def recorded(box: Box) -> bytes:
+    """What the daemon's database has of all containers."""
+    path = f"file:{box.daemon.data_root}/orlop.db?mode=ro"
+    with closing(sqlite3.connect(path, uri=True)) as database:
+        return b"".join(doc for (doc,) in database.execute("SELECT doc FROM records"))
+
+
 def test_a_restarted_daemon_goes_on(new_box: Box) -> None:
     box = new_box
     box.start("--name", "hc", "--health-cmd", "true", *OFTEN)
@@ -253,6 +261,7 @@ def test_a_restarted_daemon_goes_on(new_box: Box) -> None:
     until(box, "hc", "healthy")
     until(box, "ended", "healthy")
     eventually(lambda: len(processes(box, "sleep 471")) >= 2)
+    eventually(lambda: recorded(box).count(b'"healthy"') == 2)  # a moment after it is seen
     box.ok("kill", "ended")
     before = health(box, "hc")["Log"]
     box.daemon.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -37,7 +36,7 @@ def test_a_storm_of_kills_leaves_nothing(new_net: Callable[..., NetworkBox]) -> 
 
 def open_files(net: NetworkBox) -> int:
     """The number of the daemon's descriptors."""
-    return len(os.listdir(f"/proc/{net.daemon.pid}/fd"))
+    return net.daemon.open_files()
 
 
 def at_rest(net: NetworkBox) -> None:

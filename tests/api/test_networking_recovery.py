@@ -70,7 +70,7 @@ def inside_address(box: NetworkBox, ref: str, interface: str = "eth0") -> str:
 
 def descriptors(box: NetworkBox) -> int:
     """How many the supervisor has."""
-    return len(list(Path(f"/proc/{box.daemon.pid}/fd").iterdir()))
+    return box.daemon.open_files()
 
 
 def parent(pid: int) -> int:

@@ -14,7 +14,7 @@ from tests.bench.client import Client, RequestFailed
 from tests.bench.figures import Figure, median
 from tests.bench.fleet import KIB_PER_MB, memory
 from tests.bench.latency import exec_of_true
-from tests.bench.rig import Rig, Sizes, create, descriptors, rig
+from tests.bench.rig import Rig, Sizes, create, rig
 
 TALKS = ["sh", "-c", "while :; do echo still here; sleep 1; done"]
 FOLLOWERS, ATTACHED, TALKERS = 200, 100, 10
@@ -117,7 +117,7 @@ def mixed(measured: Rig, sizes: Sizes) -> list[Figure]:
 def _mixed(rig: Rig, count: int, seconds: float) -> list[Figure]:
     statuses: Counter[int] = Counter()
     failures: Counter[str] = Counter()
-    private, opened, taken = [_private(rig)], [descriptors(rig.daemon.pid)], 0.0
+    private, opened, taken = [_private(rig)], [rig.daemon.open_files()], 0.0
     for _ in range(FIFTHS):
         run = Mixed(rig, seconds / FIFTHS)
         begun = time.monotonic()
@@ -125,7 +125,7 @@ def _mixed(rig: Rig, count: int, seconds: float) -> list[Figure]:
         taken += time.monotonic() - begun
         time.sleep(1.0)  # the trash is emptied, connections are closed
         private.append(_private(rig))
-        opened.append(descriptors(rig.daemon.pid))
+        opened.append(rig.daemon.open_files())
         statuses += run.statuses
         failures += run.failures
     for said, number in failures.most_common(5):

@@ -64,8 +64,8 @@ def _count(rig: Rig) -> Count:
     return Count(
         mounts=len(procfs.mounts()),
         cgroups=len(leaks.cgroups(daemon.cgroup_parent)),
-        processes=len(procfs.descendants(daemon.warden.pid)),
-        descriptors=descriptors(daemon.pid) + descriptors(rig.zygote()),
+        processes=len(procfs.descendants(daemon.warden.pid)) - daemon.idle_shims(),
+        descriptors=daemon.open_files() + descriptors(rig.zygote()),
         folders=sum(_entries(root) for root in (daemon.data_root, daemon.run_root)),
     )
 

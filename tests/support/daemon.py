@@ -182,6 +182,19 @@ class Daemon:
         """Itself, its zygote, shims and containers, wherever a crash has left them."""
         return [p for p in procfs.descendants(self.warden.pid) if not p.zombie]
 
+    def idle_shims(self) -> int:
+        """How many wait for another container, each with a connection to it."""
+        found = 0
+        for process in self.processes():
+            with suppress(OSError):
+                command = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                found += command.rstrip(b"\0") == b"orlop-shim"
+        return found
+
+    def open_files(self) -> int:
+        """Its own descriptors, but for those to idle shims, of which it keeps some."""
+        return len(os.listdir(f"/proc/{self.pid}/fd")) - self.idle_shims()
+
     # --- talking to it
 
     def request(

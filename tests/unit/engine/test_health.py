@@ -123,7 +123,7 @@ class FakeContainer:
         self.record = SimpleNamespace(
             health=None, body=SimpleNamespace(host_config=host_config), name="c"
         )
-        self.host = SimpleNamespace(emit=world.emit, save_later=world.save)
+        self.host = SimpleNamespace(emit=world.emit, save_later=world.save, save_soon=world.save)
         self.done: list[object] = []
         self._changed = trio.Event()
 
