@@ -153,6 +153,15 @@ def _is_open(fd: int) -> bool:
     return True
 
 
+def has_children() -> bool:
+    """Whether there is a process to reap, now or later."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def start_time(pid: int) -> int:
     """When the process started, in clock ticks since boot (proc_pid_stat(5), field 22).
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
-from supervisor.kernel import process as kernel_process
+from supervisor.kernel.process import command_line_as
 from supervisor.shim import exec_stage
 from supervisor.shim.failure import on_one_line
 from supervisor.shim.init_state import let_go
@@ -82,7 +82,7 @@ class ExecSession:
             cgroup = os.open(launcher.cgroup_path, paths.DIRECTORY)
             opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with sync, kernel_process.command_line_as("orlop-exec"):  # the container may read it
+        with sync, command_line_as("orlop-exec"):  # the container may read it
             stage = exec_stage.ExecStage(
                 process=process,
                 sync=sync,

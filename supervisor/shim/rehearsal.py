@@ -168,7 +168,6 @@ class Scenery:
             "open": self.open_file,
             "close": self.close_file,
             "pipe2": self.pipe,
-            "fork": self.fork,
             "waitpid": self.waitpid,
             "_exit": self.exit,
             "execve": self.exit,
@@ -176,13 +175,13 @@ class Scenery:
         for name, value in list(vars(os).items()):
             if isinstance(value, types.BuiltinFunctionType) and name not in HARMLESS:
                 self.replace(os, name, mine.get(name, nothing))
-        opening = {"_openat2": self.openat2, "_fsmount": self.detached, "_clone3": self.clone}
+        opening = {"_openat2": self.openat2, "_fsmount": self.detached}
         opening |= dict.fromkeys(("_fsopen", "_open_tree", "_pidfd_open"), self.folder)
         for module in [m for n, m in sys.modules.items() if n.startswith("supervisor.kernel.")]:
             for name, value in list(vars(module).items()):
                 if isinstance(value, FUNCTION):
                     self.replace(module, name, opening.get(name) or like(value))
-        self.replace(vfork, "vfork", self.vfork)
+        self.replace(vfork, "spawn", self.spawn)
         self.replace(socket, "socketpair", self.socketpair)
         self.replace(ctypes, "memmove", nothing)  # of the command line
         self.replace(_signal, "signal", nothing)
@@ -252,18 +251,12 @@ class Scenery:
             self.kept.append(self.pairs[0].dup())  # the shim that is not played lives
         return self.pairs[0], self.pairs[1]
 
-    def clone(self, _number: int, address: int, _size: int) -> int:
-        """In the place of clone3(2): init's last words come from here."""
-        if self.in_child:
-            return 0
-        arguments = namespaces.CloneArgs.from_address(address)
-        ctypes.c_int.from_address(arguments.pidfd).value = self.folder()
-        self.speak({"ready": True})
-        os.write(self.pipes[1], b"played\n")
-        return INIT
+    def spawn(self, run: Callable[[], None], flags: int = 0, **_: object) -> tuple[int, int]:
+        """In the place of vfork.spawn, which does not come back in a child.
 
-    def vfork(self, run: Callable[[], None], flags: int = 0, **_: object) -> tuple[int, int]:
-        """In the place of vfork, which for a child does not come back."""
+        The shim has init by it, with flags, and the stage of an exec session: their last words
+        come from here.
+        """
         if self.in_child:
             run()
         if not flags:
@@ -272,11 +265,6 @@ class Scenery:
         self.speak({"ready": True})
         os.write(self.pipes[1], b"played\n")
         return INIT, self.folder()
-
-    def fork(self) -> int:
-        """In the place of os.fork: an exec session's stage, and its process."""
-        self.speak({"pid": SESSION}, {"ready": True})
-        return STAGE
 
     def speak(self, *messages: dict[str, object]) -> None:
         """Say what the child would, on its end of the pair made last."""

@@ -201,8 +201,8 @@ class Shim:
 
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init;
         # in another's pid namespace somebody may be allowed to trace it.
-        waits = self.start_at_once and not spec.init
-        share = waits and userns.may_share_memory(spec) and "pid" not in joined
+        may_wait = self.start_at_once and not spec.init
+        share = may_wait and userns.may_share_memory(spec) and "pid" not in joined
         try:
             # Whoever shares its pid namespace may read its command line: no path of the host.
             with (
@@ -575,7 +575,7 @@ class Shim:
 
     def _may_stay(self) -> bool:
         """Whether nothing of this container can be in the way of the next: as most are."""
-        clean = not (self.execs.sessions or self.session.clients or has_children())
+        clean = not (self.execs.sessions or self.session.clients or process.has_children())
         return clean and self.durable and self.before < MOST_CONTAINERS
 
     def let_go(self) -> socket.socket | None:
@@ -622,15 +622,6 @@ OPERATIONS = {
     "state": Shim._state,
     "acknowledge": Shim._acknowledge,
 }
-
-
-def has_children() -> bool:
-    """Whether there is a process to reap, now or later."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def read_spec() -> Spec:

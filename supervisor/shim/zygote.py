@@ -126,8 +126,7 @@ class Pool:
             os.write(self.take, PID.pack(os.getpid()))
             os.close(self.take)
             self.control.close()
-            if packet:
-                serve(spare, packet, fds)
+            serve(spare, packet, fds)
         finally:
             os._exit(1)
 

@@ -82,7 +82,7 @@ def _run(body: Callable[[], Any], flags: int, write_end: int) -> None:
         before = open_fds()
         value = body()
         assert open_fds() == before, "descriptors left open or closed"
-        assert not has_children(), "a child was left"
+        assert not process.has_children(), "a child was left"
         result = {"value": value}
     except BaseException:
         result = {"error": traceback.format_exc()}
@@ -107,15 +107,6 @@ def _flags(fd: int) -> int | None:
         return fcntl.fcntl(fd, fcntl.F_GETFD)
     except OSError:
         return None
-
-
-def has_children() -> bool:
-    """A child runs, or waits to be reaped."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def error_of(call: Callable[..., object], *args: Any, **options: Any) -> str:

@@ -20,7 +20,6 @@ from tests.kernel.forked import (
     OUTER,
     error_of,
     exit_code,
-    has_children,
     in_child,
     is_cloexec,
     map_ids,
@@ -123,7 +122,7 @@ def test_a_failed_clone_leaves_the_interpreter_whole() -> None:
     thread.start()
     thread.join(10)
     assert found == ["colorsys"]
-    assert not has_children()
+    assert not process.has_children()
 
 
 @pytest.mark.parametrize("oci_type", sorted(NAMESPACE_FLAGS))
