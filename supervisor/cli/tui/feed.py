@@ -5,6 +5,7 @@ They are daemon threads: an application that ends does not wait for a daemon tha
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,13 +74,12 @@ class Log(Protocol):
         """From another thread: the end of `batches`."""
 
 
-class Polling:
-    """Asks each `seconds` what is used, and posts Told, or Failed and no more."""
+class _Feed(ABC):
+    """What a thread of its own asks the daemon, and posts."""
 
-    def __init__(self, daemon: Daemon, post: Post, seconds: float = SECONDS) -> None:
+    def __init__(self, daemon: Daemon, post: Post) -> None:
         self._daemon = daemon
         self._post = post
-        self._seconds = seconds
         self._over = Event()
         self._thread = Thread(target=self._run, daemon=True)
 
@@ -90,6 +90,17 @@ class Polling:
     def stop(self) -> None:
         """Ask no more."""
         self._over.set()
+
+    @abstractmethod
+    def _run(self) -> None: ...
+
+
+class Polling(_Feed):
+    """Asks each `seconds` what is used, and posts Told, or Failed and no more."""
+
+    def __init__(self, daemon: Daemon, post: Post, seconds: float = SECONDS) -> None:
+        super().__init__(daemon, post)
+        self._seconds = seconds
 
     def _run(self) -> None:
         history = True
@@ -104,24 +115,17 @@ class Polling:
             self._over.wait(self._seconds)
 
 
-class Following:
+class Following(_Feed):
     """Posts a log's lines as they come."""
 
     def __init__(self, daemon: Daemon, name: str, post: Post) -> None:
-        self._daemon = daemon
+        super().__init__(daemon, post)
         self._name = name
-        self._post = post
         self._log: Log | None = None
-        self._over = Event()
-        self._thread = Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
 
     def stop(self) -> None:
         """No more lines are wanted."""
-        self._over.set()
+        super().stop()
         if self._log is not None:
             self._log.close()
 
