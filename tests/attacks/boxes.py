@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,6 +156,16 @@ def everywhere(cell: Cell, *words: str, **body: Any) -> dict[str, str]:
     ref = cell.start(**body)
     found["exec"] = cell.execute(ref, *words, **user).out
     found["exec in a terminal"] = cell.execute(ref, *words, Tty=True, **user).out
+    return found
+
+
+def links(pid: int) -> list[str]:
+    """Where a process's descriptors lead; none of one that has ended."""
+    found = []
+    with suppress(OSError):
+        for fd in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                found.append(os.readlink(fd))
     return found
 
 

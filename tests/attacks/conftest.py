@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.box import Box
+from tests.attacks import boxes
 from tests.attacks.rounds import rounds
 from tests.support import places, procfs
 from tests.support.daemon import Daemon
@@ -55,3 +56,19 @@ def box(built: Box, canary: Canary) -> Iterator[Box]:
     assert built.daemon.pid == pid
     assert built.daemon.request("GET", "/_ping")[0] == 200
     assert "Traceback" not in built.daemon.log[log:]
+
+
+@pytest.fixture(scope="module")
+def dirty() -> Iterator[boxes.Cell]:
+    """The module's daemon that was started with all that it must not pass on."""
+    with boxes.dirty_cell() as cell:
+        yield cell
+
+
+@pytest.fixture
+def cell(dirty: boxes.Cell) -> Iterator[boxes.Cell]:
+    """The same for one test: at its end the host is as it was."""
+    canary = boxes.Canary(dirty.daemon)
+    yield dirty
+    dirty.box.remove_all()
+    canary.check()

@@ -8,15 +8,13 @@ a key, variables, an open umask. What holds for a container must hold for its ex
 from __future__ import annotations
 
 import errno
-import os
 import platform
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from supervisor.spec.seccomp.abis import numbers
-from tests.attacks.boxes import PROBER, UNCONFINED, Canary, Cell, dirty_cell, everywhere
+from tests.attacks.boxes import PROBER, UNCONFINED, Cell, everywhere, links
 from tests.support.pace import IN_GUEST
 
 pytestmark = pytest.mark.api
@@ -25,20 +23,6 @@ DOCKERS_FOURTEEN = 0xA80425FB
 X86 = platform.machine() == "x86_64"
 OWN = numbers("x86_64" if X86 else "aarch64")
 X32 = 1 << 30
-
-
-@pytest.fixture(scope="module")
-def dirty() -> Iterator[Cell]:
-    with dirty_cell() as cell:
-        yield cell
-
-
-@pytest.fixture
-def cell(dirty: Cell) -> Iterator[Cell]:
-    canary = Canary(dirty.daemon)
-    yield dirty
-    dirty.box.remove_all()
-    canary.check()
 
 
 def fields(status: str) -> dict[str, str]:
@@ -108,8 +92,7 @@ def test_s49_no_descriptor_of_500_in_the_supervisor_is_passed_on(cell: Cell) -> 
     cell.start()
     holders = {}
     for process in cell.daemon.processes():
-        names = [os.readlink(fd) for fd in Path(f"/proc/{process.pid}/fd").iterdir()]
-        holders[process.pid] = names.count(secret)
+        holders[process.pid] = links(process.pid).count(secret)
     assert holders.pop(cell.daemon.pid) >= 250, "it has them itself"
     assert set(holders.values()) == {0}
 

@@ -8,31 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from supervisor.kernel import mounts
-from tests.attacks.boxes import PROBER, UNCONFINED, Canary, Cell, dirty_cell, everywhere
+from tests.attacks.boxes import PROBER, UNCONFINED, Cell, everywhere, links
 from tests.support import procfs
 from tests.support.pace import IN_GUEST
 
 pytestmark = [pytest.mark.api, pytest.mark.cgroup]
-
-
-@pytest.fixture(scope="module")
-def dirty() -> Iterator[Cell]:
-    with dirty_cell() as cell:
-        yield cell
-
-
-@pytest.fixture
-def cell(dirty: Cell) -> Iterator[Cell]:
-    canary = Canary(dirty.daemon)
-    yield dirty
-    dirty.box.remove_all()
-    canary.check()
 
 
 # --- files of the kernel ------------------------------------------------------------------------
@@ -228,17 +213,6 @@ def test_s50_no_abstract_sockets_and_no_way_to_a_shim(cell: Cell) -> None:
     control = cell.run(PROBER, "connect", "/orlop.sock", host={"Binds": [
         f"{cell.daemon.socket}:/orlop.sock"]})  # fmt: skip
     assert control.out == "/orlop.sock\n"
-
-
-def links(pid: int) -> list[str]:
-    """Where its descriptors lead."""
-    found = []
-    for fd in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.append(os.readlink(fd))
-        except OSError:
-            continue
-    return found
 
 
 def test_s51_nobody_else_gets_into_the_roots(cell: Cell) -> None:

@@ -30,13 +30,6 @@ RECORD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z [A-Z]+ orlop[a-z.]*
 FORGED_LINE = "2026-01-01T00:00:00.000Z INFO orlop.api DELETE / by uid=0 gid=0 pid=1: 204"
 
 
-@pytest.fixture(scope="module")
-def built(daemon: Daemon) -> Box:
-    box = Box(daemon)
-    box.build()
-    return box
-
-
 @pytest.fixture
 def box(built: Box) -> Iterator[Box]:
     canary = Canary(built.daemon)
