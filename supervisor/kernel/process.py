@@ -188,11 +188,15 @@ def boot_id() -> str:
         raise failed(error, "read", path) from None
 
 
-def set_oom_score_adj(value: int) -> None:
-    """This process's OOM preference, -1000–1000; going down needs CAP_SYS_RESOURCE."""
+def set_oom_score_adj(value: int, proc: int | None = None) -> None:
+    """This process's OOM preference, -1000–1000; going down needs CAP_SYS_RESOURCE.
+
+    `proc` is a folder's fd, of a proc(5) to use in the place of /proc.
+    """
     path = "/proc/self/oom_score_adj"
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        name = path if proc is None else "self/oom_score_adj"
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=proc)
         try:
             os.write(fd, b"%d" % value)
         finally:

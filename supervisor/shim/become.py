@@ -71,7 +71,7 @@ def look_up_user(b: Becoming) -> None:
     b.env.setdefault("HOME", b.ids.home or "/")
 
 
-def set_oom_score(wanted: Process) -> None:
+def set_oom_score(wanted: Process, proc: int | None = None) -> None:
     """The container's own score, never the shim's protected one.
 
     Only lowering needs CAP_SYS_RESOURCE, which the host may withhold: then a container that
@@ -79,7 +79,7 @@ def set_oom_score(wanted: Process) -> None:
     """
     score = wanted.oom_score_adj or 0
     try:
-        process.set_oom_score_adj(score)
+        process.set_oom_score_adj(score, proc)
     except KernelError:
         if score > 0:
             raise

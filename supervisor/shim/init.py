@@ -37,6 +37,7 @@ PROPAGATION = {
     "shared": mounts.MS_SHARED,
     "unbindable": mounts.MS_UNBINDABLE,
 }
+EMPTY = MountOptions(attr_set=mounts.MOUNT_ATTR_RDONLY, data=(("size", "0"),))
 
 
 def main(init: Init) -> None:
@@ -154,21 +155,39 @@ def open_host_devices(init: Init) -> None:
 
 
 def make_private(init: Init) -> None:
-    """No mount made from here on may propagate to the host."""
-    mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
+    """No mount made in a copy of the host's tree may propagate to the host."""
+    if init.makes("user"):
+        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
 
 
 def attach_root(init: Init) -> None:
-    """Put the prepared root on top of everything in this namespace and stand in it."""
+    """Put the prepared root on top of everything in this namespace and stand in it.
+
+    On the empty folder of `hollow` that is all there is to do to make it this process's root.
+    """
     init.root = init.prepared.root
     mounts.move_mount(init.root, mounts.AT_FDCWD, "/")
     os.fchdir(init.root)
+    if not init.makes("user"):
+        os.chroot(".")
+
+
+def pivot(init: Init) -> None:
+    """In a copy of the host's tree: swap the root and drop all of that.
+
+    Root of a user namespace has it since it may mount proc and sysfs only where both are
+    already, and nothing of them hidden. With both arguments "." (pivot_root(2), NOTES) the old
+    root lies under the new one and needs no folder in the image.
+    """
+    if init.makes("user"):
+        mounts.pivot_root(".", ".")
+        mounts.umount(".", mounts.MNT_DETACH)
+        os.chdir("/")
 
 
 def make_proc(init: Init) -> None:
-    """A proc of the new pid namespace, kept detached: ours even where a mount hides /proc."""
+    """A proc of the new pid namespace, detached at first: ours whatever is mounted where."""
     init.proc = new_filesystem("proc", MountOptions())
-    os.set_inheritable(init.proc, False)
 
 
 def apply_sysctls(init: Init) -> None:
@@ -198,36 +217,29 @@ def write_file(dir_fd: int, path: str, data: bytes) -> None:
 def hide_paths(init: Init) -> None:
     """Masked paths get an empty read-only cover, read-only ones a read-only bind of themselves.
 
-    Before pivot_root, through fds: no name is resolved twice. A path that does not exist
-    here has nothing to hide.
+    Through fds: no name is resolved twice. A path that does not exist here has nothing to hide.
     """
     cover = null = -1
     for path in init.spec.masked_paths:
         target = _existing(init.root, path)
         if target < 0:
             continue
-        if stat.S_ISDIR(os.fstat(target).st_mode):
-            if cover < 0:
-                cover = new_filesystem(
-                    "tmpfs",
-                    MountOptions(attr_set=mounts.MOUNT_ATTR_RDONLY, data=(("size", "0"),)),
-                )
-            source = cover
+        if not stat.S_ISDIR(os.fstat(target).st_mode):
+            null = null if null >= 0 else _container_null(init)
+            copy = mounts.open_tree(null, "", mounts.OPEN_TREE_CLONE)
+        elif cover >= 0:
+            copy = mounts.open_tree(cover, "", mounts.OPEN_TREE_CLONE)
         else:
-            if null < 0:
-                null = _container_null(init)
-            source = null
-        copy = mounts.open_tree(source, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+            cover = copy = new_filesystem("tmpfs", EMPTY)
         mounts.move_mount(copy, target)
-        os.close(copy)
+        if copy != cover:
+            os.close(copy)
         os.close(target)
     for path in init.spec.readonly_paths:
         target = _existing(init.root, path)
         if target < 0:
             continue
-        copy = mounts.open_tree(
-            target, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH | mounts.AT_RECURSIVE
-        )
+        copy = mounts.open_tree(target, "", mounts.OPEN_TREE_CLONE | mounts.AT_RECURSIVE)
         mounts.mount_setattr(copy, "", set=mounts.MOUNT_ATTR_RDONLY, recursive=True)
         mounts.move_mount(copy, target)
         os.close(copy)
@@ -256,17 +268,6 @@ def _existing(root: int, path: str) -> int:
         raise
 
 
-def pivot(init: Init) -> None:
-    """Swap the root and drop the host's whole tree.
-
-    With both arguments "." (pivot_root(2), NOTES) the old root lies under the new one and
-    needs no folder in the image.
-    """
-    mounts.pivot_root(".", ".")
-    mounts.umount(".", mounts.MNT_DETACH)
-    os.chdir("/")
-
-
 def finish_root(init: Init) -> None:
     """Propagation as asked; read-only last: mount points and links had to be made before."""
     wanted = PROPAGATION[init.spec.root_propagation]
@@ -291,12 +292,6 @@ def loopback_up(init: Init) -> None:
         netdev.link_up("lo")
 
 
-def close_proc(init: Init) -> None:
-    """Our detached proc has served."""
-    os.close(init.proc)
-    init.proc = -1
-
-
 def prepare_process(init: Init) -> None:
     """The steps that exec sessions share, ending with nothing left to do but execve."""
     init.becoming = become.Becoming(
@@ -310,7 +305,7 @@ def prepare_process(init: Init) -> None:
 
 STEPS = (
     # While /proc/self still belongs to root of the host and is writable to it.
-    ("oom_score_adj", lambda init: become.set_oom_score(init.spec.process)),
+    ("oom_score_adj", lambda init: become.set_oom_score(init.spec.process, init.host_proc)),
     # As early as can be: from here on a dead shim takes init with it, and none of its signal
     # handlers runs.
     ("tie to shim", tie_to_shim),
@@ -337,7 +332,6 @@ STEPS = (
     ("read-only root", finish_root),
     ("hostname", name_host),
     ("loopback", loopback_up),
-    ("close proc", close_proc),
     # Last: user, rlimits, capabilities are what the steps above could not work with.
     ("process", prepare_process),
 )

@@ -42,9 +42,9 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
     if mount.type == "cgroup":
         make_cgroup_mount(init, mount, options)
         return
-    if mount.type == "proc":
-        # One more mount of the same instance, so that hidepid or ro can differ from ours.
-        fd = new_filesystem("proc", options)
+    if mount.type == "proc" and not options.data and init.proc >= 0:
+        fd, init.proc = init.proc, -1
+        mounts.mount_setattr(fd, "", set=options.attr_set)
     else:
         fd = new_filesystem(mount.type, options)
     attach(init, fd, mount.destination, folder=True)

@@ -12,7 +12,7 @@ from supervisor.spec.types import Spec
 class Init:
     """What init works on. All fds are its own copies, close-on-exec, gone at execve.
 
-    `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
+    `host_proc` is the host's /proc; `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
     ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
     `start_at_once`: the start was asked for before there was an init.
     """
@@ -20,6 +20,7 @@ class Init:
     spec: Spec
     sync: socket.socket
     prepared: Prepared
+    host_proc: int
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
     given: dict[str, int] = field(default_factory=dict)

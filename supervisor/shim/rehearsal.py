@@ -322,7 +322,7 @@ def play_shim(scenery: Scenery) -> None:
     """A shim's life: start, an attached client, an exec session, the end."""
     scenery.in_child = False
     ours, theirs = scenery.real_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    player = shim.prepare()
+    player = shim.prepare(scenery.folder())
     script = follow(scenery, player, ours)
     turns = 0
 
@@ -403,7 +403,7 @@ def play_init(scenery: Scenery) -> None:
     """From the start to execve, in the place of the shim that clones."""
     scenery.in_child = True
     ours, theirs = scenery.real_pair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    player = shim.prepare()
+    player = shim.prepare(scenery.folder())
     start(scenery, ours)
     try:
         player.run(theirs, hold=True)

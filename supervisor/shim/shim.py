@@ -18,7 +18,7 @@ from collections.abc import Callable
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
 from supervisor.kernel import cgroups, namespaces, paths, process, vfork
-from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
+from supervisor.shim import cgroup, exit_record, given, handshake, hollow, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.execs import Execs
 from supervisor.shim.exit_record import ExitRecord
@@ -38,8 +38,8 @@ CONFIG_NAME = "config.json"
 MOST_CONTAINERS = 100  # one after the other: each leaves a little memory behind
 
 
-def prepare() -> "Shim":
-    """Become a shim that has no container yet, in a fork of the zygote."""
+def prepare(empty: int) -> "Shim":
+    """Become a shim that has no container yet, in a fork of the zygote; see `hollow.make`."""
     os.setsid()
     process.set_process_name("orlop-shim")
     process.set_child_subreaper(True)
@@ -47,7 +47,7 @@ def prepare() -> "Shim":
     process.set_dumpable(False)
     redirect_std_streams()
     os.umask(0o077)
-    return Shim()
+    return Shim(empty)
 
 
 def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.socket:
@@ -105,9 +105,11 @@ class Shim:
     spec: Spec
     session: Session
 
-    def __init__(self, before: int = 0) -> None:
-        """`before`: how many containers this process has had."""
-        self.before = before
+    def __init__(self, empty: int, before: int = 0) -> None:
+        """`empty`: the mount namespace that init copies; `before`: how many containers this
+        process has had.
+        """
+        self.empty, self.before = empty, before
         self.loop = Loop()
         self.peers: list[Peer] = []
         self.folder = -1
@@ -193,7 +195,8 @@ class Shim:
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
             group = os.open(spec.cgroup.unified, paths.DIRECTORY)
-        child = Init(spec, sync, prepared, tasks, far, dict(joined), self.start_at_once)
+        proc = os.open("/proc", paths.DIRECTORY)
+        child = Init(spec, sync, prepared, proc, tasks, far, dict(joined), self.start_at_once)
 
         def run_init() -> None:
             os.close(near.fileno())  # a copy that would hide the shim's end from init
@@ -208,13 +211,14 @@ class Shim:
             with (
                 given.children_in(joined.get("pid")),
                 process.command_line_as("orlop-init"),
+                hollow.entered(-1 if spec.uid_mappings else self.empty),
             ):
                 failpoints.hit("shim.clone")
                 pid, pidfd = vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         finally:
             child.let_go()
             sync.close()
-            for fd in (*tasks, *far, group, self.mapped):
+            for fd in (proc, *tasks, *far, group, self.mapped):
                 if fd >= 0:
                     os.close(fd)
         failpoints.hit("shim.cloned")
@@ -585,7 +589,7 @@ class Shim:
         """
         if self.stays_for is None or self.stays_for.closed:
             return None
-        connection = self.stays_for.connection
+        connection, empty = self.stays_for.connection, self.empty
         for peer in self.peers:
             self.loop.remove(peer.connection.fileno())
             if peer is not self.stays_for:
@@ -600,7 +604,7 @@ class Shim:
         vars(self).clear()  # the cycles in which it lies
         gc.disable()  # as in the zygote
         connection.setblocking(True)
-        left = process.descriptors() - {0, 1, 2, connection.fileno()}
+        left = process.descriptors() - {0, 1, 2, empty, connection.fileno()}
         return None if left else connection
 
     def _leave(self) -> None:

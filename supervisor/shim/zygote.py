@@ -18,7 +18,7 @@ import struct
 from supervisor import failpoints
 from supervisor.errors import ProtocolError
 from supervisor.kernel import memory, process, vfork
-from supervisor.shim import heap, rehearsal, shim
+from supervisor.shim import heap, hollow, rehearsal, shim
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 
@@ -38,8 +38,9 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
     process.set_process_name("orlop-zygote")
     process.set_command_line("orlop-zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps shims
     os.chdir("/")
+    empty = hollow.make()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps shims
     # With --oom-score-adj lowered once here, every shim inherits it; init resets its own.
     # Lowering needs CAP_SYS_RESOURCE: without it shims keep the supervisor's score.
     try:
@@ -56,7 +57,7 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
         from supervisor.failpoints import registry  # noqa: PLC0415 - others need not pay
 
         registry.switch_on(os.environ[failpoints.VARIABLE])
-    pool = Pool(control)
+    pool = Pool(control, empty)
     gc.collect()
     filling = heap.fill_gaps()
     gc.freeze()
@@ -70,8 +71,9 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
 class Pool:
     """SPARES forks that wait for work, each known by the pidfd that tells of its death."""
 
-    def __init__(self, control: socket.socket) -> None:
-        self.control = control
+    def __init__(self, control: socket.socket, empty: int) -> None:
+        """`empty` is the mount namespace of `hollow.make`."""
+        self.control, self.empty = control, empty
         self.taken, self.take = os.pipe2(os.O_CLOEXEC)
         self.spares: dict[int, int] = {}  # pid → pidfd
         self.poll = select.poll()
@@ -121,12 +123,12 @@ class Pool:
         for pidfd in self.spares.values():
             os.close(pidfd)
         try:
-            spare = shim.prepare()
+            spare = shim.prepare(self.empty)
             packet, fds = receive(self.control)
             os.write(self.take, PID.pack(os.getpid()))
             os.close(self.take)
             self.control.close()
-            serve(spare, packet, fds)
+            serve(spare, packet, fds, self.empty)
         finally:
             os._exit(1)
 
@@ -149,7 +151,7 @@ def rehearse_cloning() -> None:
         os.close(vfork.spawn(lambda: os._exit(0), share=True)[1])
 
 
-def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
+def serve(spare: shim.Shim, packet: bytes, fds: list[int], empty: int) -> None:
     """Run the container that the request names, and those that the next ones do."""
     for before in itertools.count(1):
         if not packet:
@@ -163,7 +165,7 @@ def serve(spare: shim.Shim, packet: bytes, fds: list[int]) -> None:
             report_failure(fds, error)
             return
         connection = shim.main(spare, bundle, fds.pop(), hold=hold)
-        spare = shim.Shim(before)
+        spare = shim.Shim(empty, before)
         packet, fds = receive(connection)
         connection.close()
 

@@ -45,7 +45,7 @@ def test_it_takes_the_next_container(rig: ShimRig) -> None:
     pid, first = stayed(rig, "sh", "-c", "echo of the first")
     with first:
         held = kinds(pid)
-        assert held == ["/dev/null"] * 3 + ["anon_inode:[eventpoll]"] + ["socket"] * 3
+        assert held == ["/dev/null"] * 3 + ["anon_inode:[eventpoll]", "mnt"] + ["socket"] * 3
         assert os.readlink(f"/proc/{pid}/cwd") == "/"
         assert Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0") == b"orlop-shim"
         script = "echo of the second; pwd; env; ls /proc/self/fd; exit 3"
