@@ -12,9 +12,9 @@ from supervisor.spec.types import Spec
 class Init:
     """What init works on. All fds are its own copies, close-on-exec, gone at execve.
 
-    `host_proc` is the host's /proc; `cgroup_tasks` are the v1 `tasks` files opened by the shim; `stdio` the pipes' far ends
-    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
-    `start_at_once`: the start was asked for before there was an init.
+    `host_proc` is the host's /proc; `cgroup_tasks` are the v1 `tasks` files opened by the shim;
+    `stdio` the pipes' far ends ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the
+    namespaces to join; `start_at_once`: the start was asked for before there was an init.
     """
 
     spec: Spec
