@@ -65,6 +65,8 @@ def attempt(part: Callable[[ExecStage], None], stage: ExecStage) -> None:
 def enter(stage: ExecStage) -> None:
     """The stage: go into the container's namespaces, have the process, tell its pid."""
     become.set_oom_score(stage.process)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        become.raise_limits(stage.process)
     process.set_dumpable(False)
     process.reset_signals()
     # While nothing of the container's can lead to one of them, as /proc/self/fd/N.

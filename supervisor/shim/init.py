@@ -1,10 +1,7 @@
 """The container's init: from a clone of the shim to the container's PID 1, step by step.
 
     shim                                   init
-     │ clone3(namespaces, into cgroup) ───► │
-     │ ── "mapped" (user namespace only) ─► │ credentials in the new user namespace;
-     │                                      │ where its network is wired, that comes before
-     │                                      │ STEPS …
+     │ clone3(namespaces, into cgroup) ───► │ STEPS … (into a user namespace: see `userns`)
      │ ◄──────── {"pty": true} + fd ─────── │ (terminal only)
      │ ◄──────────── {"ready": true} ────── │ all is set up; waits: the container is *created*
      │ ──────────────── "go" ─────────────► │ execve (at once, if the start came before init)
@@ -25,7 +22,7 @@ from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process
 from supervisor.shim import become, given, pid1
 from supervisor.shim.failure import run_steps
-from supervisor.shim.handshake import GO, MAPPED, send, send_error
+from supervisor.shim.handshake import GO, send, send_error
 from supervisor.shim.init_devices import is_null, make_devices, open_console
 from supervisor.shim.init_mounts import make_mounts, new_filesystem
 from supervisor.shim.init_state import Init
@@ -97,16 +94,15 @@ def shim_is_gone(sync: socket.socket) -> bool:
         return True
 
 
-def enter_user_namespace(init: Init) -> None:
-    """Become root of the new user namespace once the shim has written the id maps."""
-    if not init.makes("user"):
+def become_mapped_root(init: Init) -> None:
+    """Take the ids of root in the user namespace that we were born in."""
+    if not init.mapped:
         return
-    if init.sync.recv(16) != MAPPED:
-        os._exit(0)
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    # Changing credentials clears the death signal and makes the image undumpable again.
+    # Changing credentials clears the death signal, and makes the image what fs.suid_dumpable says.
+    process.set_dumpable(False)
     process.set_parent_death_signal(signal.SIGKILL)
 
 
@@ -145,7 +141,7 @@ def open_host_devices(init: Init) -> None:
 
     Mounts are cloned where they are mounted only: over /dev, in our own copy of the host's tree.
     """
-    if init.makes("user"):
+    if init.mapped:
         mounts.move_mount(init.prepared.nodes, mounts.AT_FDCWD, "/dev")
         for index, device in enumerate(init.spec.devices):
             init.host_devices[device.path] = mounts.open_tree(
@@ -317,7 +313,7 @@ STEPS = (
     # Before there is anything of the container's that could lead to one of them.
     ("descriptors", close_the_shims),
     # Before any mount: in a user namespace only its root may mount.
-    ("user namespace", enter_user_namespace),
+    ("user namespace", become_mapped_root),
     ("join namespaces", join_namespaces),
     # Before the mounts, so that what they cost is accounted to the container.
     ("cgroup", join_cgroups),
