@@ -1,8 +1,9 @@
-"""Which container has which user and group ids of the host: `--userns auto`.
+"""Which container has which user and group ids of the host: `--userns auto`, the default.
 
 A range is chosen when a container is made, and stands in its record as `private:UID:SIZE`: all
 that is done with the container afterwards sees the same. Which are taken is known from the
-records alone; one that is being made is in `_promised` until it has its record.
+records alone; one that is being made is in `_promised` until it has its record. A container that
+shares namespaces of others has their range, and joins their user namespace (`spec.namespaces`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from supervisor.engine.record import Record
 from supervisor.errors import Conflict, InvalidArgument, Unavailable
 from supervisor.kernel.mounts import MountInfo, mountinfo
 from supervisor.kernel.probe import Outcome, run_trials
-from supervisor.spec.namespaces import HOST, parse_userns
+from supervisor.spec.namespaces import HOST, donors, parse_userns
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.user_ranges import (
     AUTO,
@@ -27,8 +28,10 @@ from supervisor.spec.user_ranges import (
     IdRange,
     auto_size,
     is_auto,
+    meant_for_host,
     next_unused,
     obstacle,
+    unmappable,
 )
 
 if TYPE_CHECKING:
@@ -64,9 +67,15 @@ class UserNamespaces:
 
     # --- at start-up --------------------------------------------------------------------
 
-    async def open(self, default: str, pool: IdRange) -> None:
-        """Take the daemon's settings; a host that cannot is told of in the log."""
+    async def open(self, default: str, pool: IdRange, layers: str = "/") -> None:
+        """Take the daemon's settings, and the folder that layers are in; a host that cannot is
+        told of in the log."""
         self.default, self.pool = default, pool
+        if fstype := unmappable(layers, self._points()):
+            self._lack = (
+                f"{layers} is on a file system whose mounts cannot be idmapped ({fstype}): give "
+                "the daemon another --data-root"
+            )
         if default == AUTO and (lack := await self._try_kernel()):
             log.warning("%s: containers have the host's user namespace", lack)
 
@@ -87,11 +96,11 @@ class UserNamespaces:
         options, asked = record.options, record.options.userns
         mode = asked or self.default
         if is_auto(mode):
-            size = auto_size(mode)
-            why = await self._why_not(mode, record)
-            # Who shall be joined for its shared memory has to be where the joiner is.
-            if not why and (asked or options.ipc != "shareable"):
-                found = self._choose(size)
+            shared = self._shared(options)
+            size = shared.size if shared is not None else auto_size(mode)
+            why = await self._why_not(mode, record, size, shared)
+            if not why and (asked or not meant_for_host(options)):
+                found = shared or self._choose(size)
                 self._promised[record.id] = (record.name, found, True)
                 options = replace(options, userns=found.mode, userns_chosen=True)
             elif asked and why:
@@ -118,13 +127,28 @@ class UserNamespaces:
         if one is not None and record.options.userns_chosen:
             self._freed.append(one)
 
-    async def _why_not(self, mode: str, record: Record) -> InvalidArgument | Unavailable | None:
+    def _shared(self, options: ContainerOptions) -> IdRange | None:
+        """The range of all whose namespaces it is to share; None where there is not one."""
+        wanted = set(donors(options).values())
+        found = {
+            range_of(one.record.options) if one.record.options.userns_chosen else None
+            for one in self._containers()
+            if one.record.id in wanted
+        }
+        return found.pop() if len(found) == 1 else None
+
+    async def _why_not(
+        self, mode: str, record: Record, size: int, shared: IdRange | None
+    ) -> InvalidArgument | Unavailable | None:
         flag = obstacle(
-            record.options,
-            {mount.mount_point: mount.fstype for mount in self._mounts()},
-            size=auto_size(mode),
-            rootfs_writable=record.rootfs_writable,
+            record.options, self._points, size=size, rootfs_writable=record.rootfs_writable
         )
+        if not flag and not shared and (others := donors(record.options)):
+            kind = next(iter(others))
+            flag = f"--{kind} {getattr(record.options, kind)} (which has not the same user ids)"
+        if not flag and not record.image_id and record.lowers:
+            fstype = unmappable(record.lowers[0], self._points())
+            flag = f"--rootfs {record.lowers[0]} ({fstype})" if fstype else ""
         if flag:
             return InvalidArgument(
                 f"--userns {mode} and {flag} exclude each other: leave one of them out, or give "
@@ -133,6 +157,9 @@ class UserNamespaces:
         if lack := await self._try_kernel():
             return Unavailable(f"--userns {mode} is not possible on this host: {lack}")
         return None
+
+    def _points(self) -> dict[str, str]:
+        return {mount.mount_point: mount.fstype for mount in self._mounts()}
 
     async def _try_kernel(self) -> str:
         if self._lack is None:

@@ -13,6 +13,7 @@ from supervisor.engine.container import Container
 from supervisor.engine.record import Record, decode
 from supervisor.engine.userns import UserNamespaces, range_of
 from supervisor.errors import Conflict, InvalidArgument, OrlopError, Unavailable
+from supervisor.kernel.mounts import MountInfo
 from supervisor.kernel.probe import Outcome
 from supervisor.lifecycle.machine import State
 from supervisor.spec.options import ContainerOptions
@@ -30,13 +31,14 @@ class World:
 
     def __init__(self, outcomes: dict[str, Outcome] = CAN, pool: IdRange = POOL) -> None:
         self.records: list[Record] = []
+        self.points: list[MountInfo] = []
         self.tried = self.made = 0
         self.pool = pool
         self._outcomes = outcomes
         self.userns = self.after_a_restart()
 
     def after_a_restart(self) -> UserNamespaces:
-        self.userns = UserNamespaces(self._containers, self._try, list)
+        self.userns = UserNamespaces(self._containers, self._try, lambda: self.points)
         self.userns.pool = self.pool
         return self.userns
 
@@ -174,7 +176,7 @@ async def test_nobody_may_name_one_that_is_anothers_own() -> None:
 IMPOSSIBLE: list[dict[str, Any]] = [
     {"privileged": True},
     {"network": "host"},
-    {"pid": "container:x"},
+    {"pid": f"container:{'d' * 64}"},
     {"rootfs_writable": True},
     {"user": "65536"},
 ]
@@ -188,7 +190,7 @@ async def test_what_cannot_be_is_refused_to_who_asks(options: dict[str, Any]) ->
     assert world.tried == 0
 
 
-@pytest.mark.parametrize("options", [*IMPOSSIBLE, {"ipc": "shareable"}])
+@pytest.mark.parametrize("options", [*IMPOSSIBLE, {"cap_add": ("SYS_ADMIN",)}])
 async def test_what_cannot_be_has_the_hosts_by_default(options: dict[str, Any]) -> None:
     world = World()
     await world.userns.open("auto", POOL)
@@ -202,7 +204,45 @@ async def test_the_default() -> None:
     assert shown(await world.create()) == ("auto", FIRST)
     assert shown(await world.create("host")) == ("host", "host")
     assert shown(await world.create("private:1:2")) == ("private:1:2", "private:1:2")
-    assert shown(await world.create("auto", ipc="shareable")) == ("auto", SECOND)
+    assert shown(await world.create("", ipc="shareable")) == ("auto", SECOND)
+
+
+async def test_capabilities_that_mean_the_host_can_be_had_with_a_range() -> None:
+    assert shown(await World().create("auto", cap_add=("SYS_ADMIN",))) == ("auto", FIRST)
+
+
+async def test_who_shares_namespaces_has_the_ids_of_whom_it_shares_them_with() -> None:
+    world = World()
+    await world.userns.open("auto", POOL)
+    main, other, plain = [await world.create(mode) for mode in ("", "", "host")]
+    shared = [f"container:{one.id}" for one in (main, other, plain)]
+    for mode in ("", "auto"):
+        joiner = await world.create(mode, network=shared[0], ipc=shared[0])
+        assert shown(joiner) == ("auto", FIRST)
+        assert joiner.options.userns_chosen
+    for apart in ({"pid": shared[2]}, {"network": shared[0], "pid": shared[1]}):
+        assert shown(await world.create(**apart)) == ("host", "")
+        with pytest.raises(InvalidArgument, match="which has not the same user ids"):
+            await world.create("auto", **apart)
+    assert shown(await world.create("host", ipc=shared[0])) == ("host", "host")
+    # The range is in use for as long as one of them is there.
+    world.records.remove(main)
+    world.userns.removed(main)
+    assert shown(await world.create()) == ("auto", "private:132072:65536")
+    with pytest.raises(Conflict):
+        await world.create()
+
+
+async def test_layers_that_cannot_be_mapped(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    point = SimpleNamespace(mount_point="/srv", fstype="overlay")
+    world.points.append(cast(MountInfo, point))
+    await world.userns.open("auto", POOL, "/srv/data")
+    assert "/srv/data is on a file system whose mounts cannot be idmapped (overlay)" in caplog.text
+    assert not world.userns.is_default
+    assert shown(await world.create()) == ("host", "")
+    await world.after_a_restart().open("auto", POOL, "/elsewhere")
+    assert shown(await world.create()) == ("auto", FIRST)
 
 
 async def test_a_kernel_that_cannot(caplog: pytest.LogCaptureFixture) -> None:
