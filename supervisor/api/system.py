@@ -41,6 +41,7 @@ async def system_version(exchange: Exchange) -> Answer:
 
 async def system_info(exchange: Exchange) -> Answer:
     """GET /info"""
+    await exchange.engine.userns.is_default()  # known from here on
     return json_answer(info_json(exchange.engine.info(), time.time_ns()))
 
 

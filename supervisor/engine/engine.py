@@ -136,6 +136,7 @@ class Engine:
             await recovery.recover(self)
             nursery.start_soon(self.network_runs.run)
             nursery.start_soon(self.reconciling.run)
+            nursery.start_soon(self.userns.is_default)  # the first create need not wait for it
             task_status.started()
             await trio.sleep_forever()
 

@@ -9,7 +9,7 @@ shares namespaces of others has their range, and joins their user namespace (`sp
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,7 @@ class UserNamespaces:
     def __init__(
         self,
         containers: Callable[[], Iterable[Container]],
-        trials: Callable[[], dict[str, Outcome]] = run_trials,
+        trials: Callable[[Sequence[str]], dict[str, Outcome]] = run_trials,
         mounts: Callable[[], list[MountInfo]] = mountinfo,
     ) -> None:
         self.default = HOST
@@ -61,28 +61,34 @@ class UserNamespaces:
         self._containers = containers
         self._trials, self._mounts = trials, mounts
         self._lack: str | None = None  # what the kernel lacks, "" = nothing, None = not tried
+        self._trying = trio.Lock()
+        self._told = False
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
         self._after: int | None = None
         self._freed: list[IdRange] = []  # since the daemon's start, oldest first
 
     # --- at start-up --------------------------------------------------------------------
 
-    async def open(self, default: str, pool: IdRange, layers: str = "/") -> None:
-        """Take the daemon's settings, and the folder that layers are in; a host that cannot is
-        told of in the log."""
+    def open(self, default: str, pool: IdRange, layers: str = "/") -> None:
+        """Take the daemon's settings, and the folder that layers are in."""
         self.default, self.pool = default, pool
         if fstype := unmappable(layers, self._points()):
             self._lack = (
                 f"{layers} is on a file system whose mounts cannot be idmapped ({fstype}): give "
                 "the daemon another --data-root"
             )
-        if default == AUTO and (lack := await self._try_kernel()):
-            log.warning("%s: containers have the host's user namespace", lack)
 
     @property
-    def is_default(self) -> bool:
-        """Containers get ids of their own here without asking."""
-        return self.default == AUTO and not self._lack
+    def gives(self) -> bool:
+        """As `is_default`, once that has been asked."""
+        return self.default == AUTO and self._lack == ""
+
+    async def is_default(self) -> bool:
+        """Containers get ids of their own here without asking.
+
+        The log is told of a host that cannot.
+        """
+        return self.default == AUTO and not await self._try_kernel()
 
     # --- at create ----------------------------------------------------------------------
 
@@ -162,15 +168,19 @@ class UserNamespaces:
         return {mount.mount_point: mount.fstype for mount in self._mounts()}
 
     async def _try_kernel(self) -> str:
-        if self._lack is None:
-            outcomes = await trio.to_thread.run_sync(self._trials)
-            lacking = [
-                f"{name}: {outcomes[name][1] if name in outcomes else 'not tried'}"
-                for name in NEEDED
-                if not outcomes.get(name, (False, ""))[0]
-            ]
-            self._lack = f"its kernel lacks {'; '.join(lacking)}" if lacking else ""
-        return self._lack
+        async with self._trying:
+            if self._lack is None:
+                outcomes = await trio.to_thread.run_sync(self._trials, NEEDED)
+                lacking = [
+                    f"{name}: {outcomes[name][1] if name in outcomes else 'not tried'}"
+                    for name in NEEDED
+                    if not outcomes.get(name, (False, ""))[0]
+                ]
+                self._lack = f"its kernel lacks {'; '.join(lacking)}" if lacking else ""
+            if self._lack and self.default == AUTO and not self._told:
+                log.warning("%s: containers have the host's user namespace", self._lack)
+                self._told = True
+            return self._lack
 
     def _choose(self, size: int) -> IdRange:
         taken = [one for _, one, _ in self._taken()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -45,7 +46,8 @@ class World:
     def _containers(self) -> list[Container]:
         return [cast(Container, SimpleNamespace(record=record)) for record in self.records]
 
-    def _try(self) -> dict[str, Outcome]:
+    def _try(self, only: Sequence[str]) -> dict[str, Outcome]:
+        assert set(only) == set(CAN)
         self.tried += 1
         return self._outcomes
 
@@ -193,14 +195,15 @@ async def test_what_cannot_be_is_refused_to_who_asks(options: dict[str, Any]) ->
 @pytest.mark.parametrize("options", [*IMPOSSIBLE, {"cap_add": ("SYS_ADMIN",)}])
 async def test_what_cannot_be_has_the_hosts_by_default(options: dict[str, Any]) -> None:
     world = World()
-    await world.userns.open("auto", POOL)
+    world.userns.open("auto", POOL)
     assert shown(await world.create("", **options)) == ("host", "")
 
 
 async def test_the_default() -> None:
     world = World()
-    await world.userns.open("auto", POOL)
-    assert world.userns.is_default
+    world.userns.open("auto", POOL)
+    assert await world.userns.is_default()
+    assert world.userns.gives
     assert shown(await world.create()) == ("auto", FIRST)
     assert shown(await world.create("host")) == ("host", "host")
     assert shown(await world.create("private:1:2")) == ("private:1:2", "private:1:2")
@@ -213,7 +216,7 @@ async def test_capabilities_that_mean_the_host_can_be_had_with_a_range() -> None
 
 async def test_who_shares_namespaces_has_the_ids_of_whom_it_shares_them_with() -> None:
     world = World()
-    await world.userns.open("auto", POOL)
+    world.userns.open("auto", POOL)
     main, other, plain = [await world.create(mode) for mode in ("", "", "host")]
     shared = [f"container:{one.id}" for one in (main, other, plain)]
     for mode in ("", "auto"):
@@ -237,11 +240,13 @@ async def test_layers_that_cannot_be_mapped(caplog: pytest.LogCaptureFixture) ->
     world = World()
     point = SimpleNamespace(mount_point="/srv", fstype="overlay")
     world.points.append(cast(MountInfo, point))
-    await world.userns.open("auto", POOL, "/srv/data")
+    world.userns.open("auto", POOL, "/srv/data")
+    assert not await world.userns.is_default()
     assert "/srv/data is on a file system whose mounts cannot be idmapped (overlay)" in caplog.text
-    assert not world.userns.is_default
+    assert not await world.userns.is_default()
+    assert not world.userns.gives
     assert shown(await world.create()) == ("host", "")
-    await world.after_a_restart().open("auto", POOL, "/elsewhere")
+    world.after_a_restart().open("auto", POOL, "/elsewhere")
     assert shown(await world.create()) == ("auto", FIRST)
 
 
@@ -249,9 +254,11 @@ async def test_a_kernel_that_cannot(caplog: pytest.LogCaptureFixture) -> None:
     world = World(CANNOT)
     with pytest.raises(Unavailable, match=r"--userns auto .* idmapped-mounts: fsconfig: Invalid"):
         await world.create("auto")
-    await world.userns.open("auto", POOL)
+    world.userns.open("auto", POOL)
+    await world.userns.is_default()
     assert "lacks idmapped-mounts: fsconfig: Invalid argument" in caplog.text
-    assert not world.userns.is_default
+    assert not await world.userns.is_default()
+    assert not world.userns.gives
     assert shown(await world.create()) == ("host", "")
     assert world.tried == 1
 
