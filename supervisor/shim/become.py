@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import stat
 from dataclasses import dataclass, field
 
@@ -98,6 +99,19 @@ def set_rlimits(b: Becoming) -> None:
             hard = resource.getrlimit(kind)[1]
             soft = hard if limit.soft == resource.RLIM_INFINITY else min(limit.soft, hard)
             resource.setrlimit(kind, (soft, hard))
+
+
+def take_mapped_root() -> None:
+    """Take the ids of root in the user namespace that we are in, whose files we are to make.
+
+    Until then they are those of the host's root, which it does not know.
+    """
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    # Changing credentials clears the death signal, and makes the image what fs.suid_dumpable says.
+    process.set_dumpable(False)
+    process.set_parent_death_signal(signal.SIGKILL)
 
 
 def raise_limits(wanted: Process) -> None:

@@ -95,6 +95,8 @@ def run(stage: ExecStage) -> None:
         os.write(fd, b"0")
     if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
         namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        become.take_mapped_root()  # a terminal is its own
     process.close_all_but(stage.sync.fileno(), *stage.stdio)  # nothing of the host's is left
     root = os.open("/", paths.DIRECTORY)
     stdio = stage.stdio

@@ -95,15 +95,9 @@ def shim_is_gone(sync: socket.socket) -> bool:
 
 
 def become_mapped_root(init: Init) -> None:
-    """Take the ids of root in the user namespace that we were born in."""
-    if not init.mapped:
-        return
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    # Changing credentials clears the death signal, and makes the image what fs.suid_dumpable says.
-    process.set_dumpable(False)
-    process.set_parent_death_signal(signal.SIGKILL)
+    """Be root of the user namespace that we were born in."""
+    if init.mapped:
+        become.take_mapped_root()
 
 
 def join_namespaces(init: Init) -> None:

@@ -137,6 +137,13 @@ def test_owners_are_the_same_inside_and_outside(box: Box, folder: Path) -> None:
     assert owner(Path(volume["Source"]) / "of_root") == (0, 0)
 
 
+def test_a_terminal_belongs_to_its_user(box: Box) -> None:
+    for user in ("0", str(USER)):
+        show = "stat -c %u $(tty); echo >$(tty) && echo written"
+        said = box.ok("exec", "-t", "--user", user, "mapped", "sh", "-c", show)
+        assert said.split() == [user, "written"]
+
+
 def test_what_is_copied_keeps_its_owner(box: Box, folder: Path) -> None:
     box.ok("cp", str(folder / "of_user"), "mapped:/root/copied")
     _, tar = box.daemon.request("GET", "/containers/mapped/archive?path=/root")
