@@ -587,8 +587,9 @@ class Engine:
 
     # --- the host -----------------------------------------------------------------------
 
-    def info(self) -> HostInfo:
+    async def info(self) -> HostInfo:
         """The host and this agent."""
+        await self.userns.is_default()  # known from here on
         return host_info.host_info(self)
 
     async def disk_usage(
