@@ -36,12 +36,12 @@ async def system_ping_head(exchange: Exchange) -> Answer:
 
 async def system_version(exchange: Exchange) -> Answer:
     """GET /version"""
-    return json_answer(version_json(exchange.engine.info()))
+    return json_answer(version_json(await exchange.engine.info()))
 
 
 async def system_info(exchange: Exchange) -> Answer:
     """GET /info"""
-    return json_answer(info_json(exchange.engine.info(), time.time_ns()))
+    return json_answer(info_json(await exchange.engine.info(), time.time_ns()))
 
 
 async def system_events(exchange: Exchange) -> Answer | None:

@@ -209,7 +209,7 @@ async def serve(config: Config) -> None:
         await images.load()
         engine = Engine(host, images, _engine_id(root))
         engine.registries.config = config.registries
-        await engine.userns.open(config.userns, pool_of(config))
+        engine.userns.open(config.userns, pool_of(config), str(root.path.resolve()))
         with claimed(host.hierarchy):
             async with networks_of(engine, config):
                 await _run(engine, listening, config.on_exit)

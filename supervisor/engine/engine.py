@@ -136,6 +136,7 @@ class Engine:
             await recovery.recover(self)
             nursery.start_soon(self.network_runs.run)
             nursery.start_soon(self.reconciling.run)
+            nursery.start_soon(self.userns.is_default)  # the first create need not wait for it
             task_status.started()
             await trio.sleep_forever()
 
@@ -586,8 +587,9 @@ class Engine:
 
     # --- the host -----------------------------------------------------------------------
 
-    def info(self) -> HostInfo:
+    async def info(self) -> HostInfo:
         """The host and this agent."""
+        await self.userns.is_default()  # known from here on
         return host_info.host_info(self)
 
     async def disk_usage(

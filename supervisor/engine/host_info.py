@@ -57,7 +57,7 @@ def host_info(engine: Engine) -> HostInfo:
         cgroup_version="2" if host.layout.kind == "unified" else "1",
         limits=frozenset(limits),
         driver_status=(("Cgroup Layout", host.layout.kind),),
-        security_options=security_options(host.facts, userns=engine.userns.is_default),
+        security_options=security_options(host.facts, userns=engine.userns.gives),
         warnings=() if host.facts.filters else (UNFILTERED,),
         fds=len(list(Path("/proc/self/fd").iterdir())),
         tasks=trio.lowlevel.current_statistics().tasks_living,

@@ -16,6 +16,7 @@ from supervisor.kernel.namespaces import PROC_NAMES
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec.namespaces import HOST, donors, parse_userns
 from supervisor.spec.networks import CONTAINER_PREFIX
+from supervisor.spec.options import ContainerOptions
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -39,6 +40,8 @@ async def join_fds(find: Callable[[str], Container], container: Container) -> di
             for name in (kind, "mount") if kind == "ipc" else (kind,):
                 fds[name] = _open(kind, donor, name)
                 undo.callback(os.close, fds[name])
+            if container.record.options.userns_chosen:
+                _open_user(kind, donor, fds, undo)
         for kind, shim in shims.items():
             try:
                 await shim.request("signal", signal=0)  # Conflict once init is reaped
@@ -57,11 +60,11 @@ def check_donors(find: Callable[[str], Container], container: Container) -> dict
             donor = found[kind] = find(ref)
         except NotFound as error:
             raise Conflict(f"joining {kind} namespace of container: {error}") from None
-        _check(kind, donor)
+        _check(kind, donor, container.record.options)
     return found
 
 
-def _check(kind: str, donor: Container) -> None:
+def _check(kind: str, donor: Container, asking: ContainerOptions) -> None:
     options = donor.record.options
     if donor.state.phase is Phase.RESTARTING:
         raise Conflict(f"Container {donor.id} is restarting, wait until the container is running")
@@ -72,11 +75,18 @@ def _check(kind: str, donor: Container) -> None:
             f"failed to join IPC namespace: container {donor.id}: non-shareable IPC (hint: use "
             "IpcMode:shareable for the donor container)"
         )
-    # Who joins is in the host's, and root there has privilege over all below. A range that
-    # somebody chose is not crossed all the same; one that may be nothing but the daemon's default
-    # must not keep containers apart that were made to be together. Shared memory is of no use
-    # across: its file system knows none of the joiner's ids (EOVERFLOW).
-    if parse_userns(options.userns) and (kind == "ipc" or not options.userns_chosen):
+    # Who has the same ids joins the user namespace, too. Else who joins is in the host's, and root
+    # there has privilege over all below. A range that somebody chose is not crossed all the same;
+    # one that may be nothing but the daemon's default must not keep containers apart that were
+    # made to be together. Shared memory is of no use across: its file system knows none of the
+    # joiner's ids (EOVERFLOW).
+    if asking.userns_chosen:
+        if not options.userns_chosen or options.userns != asking.userns:
+            raise InvalidArgument(
+                f"cannot join {_WORDS[kind]} of container {donor.record.name}: it has other user "
+                "ids (make one of the two again)"
+            )
+    elif parse_userns(options.userns) and (kind == "ipc" or not options.userns_chosen):
         raise InvalidArgument(
             f"cannot join {_WORDS[kind]} of container {donor.record.name}: it has a user namespace "
             "of its own (start it with --userns=host)"
@@ -93,6 +103,22 @@ def _open(kind: str, donor: Container, name: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         raise _not_running(kind, donor) from None
+
+
+def _open_user(kind: str, donor: Container, fds: dict[str, int], undo: ExitStack) -> None:
+    """The user namespace of all donors; Conflict if there are two with the same ids."""
+    fd = _open(kind, donor, "user")
+    if "user" not in fds:
+        fds["user"] = fd
+        undo.callback(os.close, fd)
+        return
+    same = os.path.samestat(os.fstat(fd), os.fstat(fds["user"]))
+    os.close(fd)
+    if not same:
+        raise Conflict(
+            f"cannot join {_WORDS[kind]} of container {donor.record.name}: it was started apart "
+            "from the other one to be joined (restart it)"
+        )
 
 
 def _shim(kind: str, donor: Container) -> ShimClient:

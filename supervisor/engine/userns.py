@@ -1,14 +1,15 @@
-"""Which container has which user and group ids of the host: `--userns auto`.
+"""Which container has which user and group ids of the host: `--userns auto`, the default.
 
 A range is chosen when a container is made, and stands in its record as `private:UID:SIZE`: all
 that is done with the container afterwards sees the same. Which are taken is known from the
-records alone; one that is being made is in `_promised` until it has its record.
+records alone; one that is being made is in `_promised` until it has its record. A container that
+shares namespaces of others has their range, and joins their user namespace (`spec.namespaces`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from supervisor.engine.record import Record
 from supervisor.errors import Conflict, InvalidArgument, Unavailable
 from supervisor.kernel.mounts import MountInfo, mountinfo
 from supervisor.kernel.probe import Outcome, run_trials
-from supervisor.spec.namespaces import HOST, parse_userns
+from supervisor.spec.namespaces import HOST, donors, parse_userns
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.user_ranges import (
     AUTO,
@@ -27,8 +28,10 @@ from supervisor.spec.user_ranges import (
     IdRange,
     auto_size,
     is_auto,
+    meant_for_host,
     next_unused,
     obstacle,
+    unmappable,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class UserNamespaces:
     def __init__(
         self,
         containers: Callable[[], Iterable[Container]],
-        trials: Callable[[], dict[str, Outcome]] = run_trials,
+        trials: Callable[[Sequence[str]], dict[str, Outcome]] = run_trials,
         mounts: Callable[[], list[MountInfo]] = mountinfo,
     ) -> None:
         self.default = HOST
@@ -58,22 +61,34 @@ class UserNamespaces:
         self._containers = containers
         self._trials, self._mounts = trials, mounts
         self._lack: str | None = None  # what the kernel lacks, "" = nothing, None = not tried
+        self._trying = trio.Lock()
+        self._told = False
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
         self._after: int | None = None
         self._freed: list[IdRange] = []  # since the daemon's start, oldest first
 
     # --- at start-up --------------------------------------------------------------------
 
-    async def open(self, default: str, pool: IdRange) -> None:
-        """Take the daemon's settings; a host that cannot is told of in the log."""
+    def open(self, default: str, pool: IdRange, layers: str = "/") -> None:
+        """Take the daemon's settings, and the folder that layers are in."""
         self.default, self.pool = default, pool
-        if default == AUTO and (lack := await self._try_kernel()):
-            log.warning("%s: containers have the host's user namespace", lack)
+        if fstype := unmappable(layers, self._points()):
+            self._lack = (
+                f"{layers} is on a file system whose mounts cannot be idmapped ({fstype}): give "
+                "the daemon another --data-root"
+            )
 
     @property
-    def is_default(self) -> bool:
-        """Containers get ids of their own here without asking."""
-        return self.default == AUTO and not self._lack
+    def gives(self) -> bool:
+        """As `is_default`, once that has been asked."""
+        return self.default == AUTO and self._lack == ""
+
+    async def is_default(self) -> bool:
+        """Containers get ids of their own here without asking.
+
+        The log is told of a host that cannot.
+        """
+        return self.default == AUTO and not await self._try_kernel()
 
     # --- at create ----------------------------------------------------------------------
 
@@ -87,11 +102,11 @@ class UserNamespaces:
         options, asked = record.options, record.options.userns
         mode = asked or self.default
         if is_auto(mode):
-            size = auto_size(mode)
-            why = await self._why_not(mode, record)
-            # Who shall be joined for its shared memory has to be where the joiner is.
-            if not why and (asked or options.ipc != "shareable"):
-                found = self._choose(size)
+            shared = self._shared(options)
+            size = shared.size if shared is not None else auto_size(mode)
+            why = await self._why_not(mode, record, size, shared)
+            if not why and (asked or not meant_for_host(options)):
+                found = shared or self._choose(size)
                 self._promised[record.id] = (record.name, found, True)
                 options = replace(options, userns=found.mode, userns_chosen=True)
             elif asked and why:
@@ -118,13 +133,28 @@ class UserNamespaces:
         if one is not None and record.options.userns_chosen:
             self._freed.append(one)
 
-    async def _why_not(self, mode: str, record: Record) -> InvalidArgument | Unavailable | None:
+    def _shared(self, options: ContainerOptions) -> IdRange | None:
+        """The range of all whose namespaces it is to share; None where there is not one."""
+        wanted = set(donors(options).values())
+        found = {
+            range_of(one.record.options) if one.record.options.userns_chosen else None
+            for one in self._containers()
+            if one.record.id in wanted
+        }
+        return found.pop() if len(found) == 1 else None
+
+    async def _why_not(
+        self, mode: str, record: Record, size: int, shared: IdRange | None
+    ) -> InvalidArgument | Unavailable | None:
         flag = obstacle(
-            record.options,
-            {mount.mount_point: mount.fstype for mount in self._mounts()},
-            size=auto_size(mode),
-            rootfs_writable=record.rootfs_writable,
+            record.options, self._points, size=size, rootfs_writable=record.rootfs_writable
         )
+        if not flag and not shared and (others := donors(record.options)):
+            kind = next(iter(others))
+            flag = f"--{kind} {getattr(record.options, kind)} (which has not the same user ids)"
+        if not flag and not record.image_id and record.lowers:
+            fstype = unmappable(record.lowers[0], self._points())
+            flag = f"--rootfs {record.lowers[0]} ({fstype})" if fstype else ""
         if flag:
             return InvalidArgument(
                 f"--userns {mode} and {flag} exclude each other: leave one of them out, or give "
@@ -134,16 +164,23 @@ class UserNamespaces:
             return Unavailable(f"--userns {mode} is not possible on this host: {lack}")
         return None
 
+    def _points(self) -> dict[str, str]:
+        return {mount.mount_point: mount.fstype for mount in self._mounts()}
+
     async def _try_kernel(self) -> str:
-        if self._lack is None:
-            outcomes = await trio.to_thread.run_sync(self._trials)
-            lacking = [
-                f"{name}: {outcomes[name][1] if name in outcomes else 'not tried'}"
-                for name in NEEDED
-                if not outcomes.get(name, (False, ""))[0]
-            ]
-            self._lack = f"its kernel lacks {'; '.join(lacking)}" if lacking else ""
-        return self._lack
+        async with self._trying:
+            if self._lack is None:
+                outcomes = await trio.to_thread.run_sync(self._trials, NEEDED)
+                lacking = [
+                    f"{name}: {outcomes[name][1] if name in outcomes else 'not tried'}"
+                    for name in NEEDED
+                    if not outcomes.get(name, (False, ""))[0]
+                ]
+                self._lack = f"its kernel lacks {'; '.join(lacking)}" if lacking else ""
+            if self._lack and self.default == AUTO and not self._told:
+                log.warning("%s: containers have the host's user namespace", self._lack)
+                self._told = True
+            return self._lack
 
     def _choose(self, size: int) -> IdRange:
         taken = [one for _, one, _ in self._taken()]

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import resource
+import signal
 import stat
 from dataclasses import dataclass, field
 
@@ -100,6 +101,38 @@ def set_rlimits(b: Becoming) -> None:
             resource.setrlimit(kind, (soft, hard))
 
 
+def take_mapped_root() -> None:
+    """Take the ids of root in the user namespace that we are in, whose files we are to make.
+
+    Until then they are those of the host's root, which it does not know.
+    """
+    os.setgroups([])
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    # Changing credentials clears the death signal, and makes the image what fs.suid_dumpable says.
+    process.set_dumpable(False)
+    process.set_parent_death_signal(signal.SIGKILL)
+
+
+def raise_limits(wanted: Process) -> None:
+    """Hard limits above ours, where the host's root may raise them: a container's may not.
+
+    The others are for `set_rlimits`: a low one could be in the way until then.
+    """
+    for limit in wanted.rlimits:
+        kind = RLIMITS.get(limit.type)
+        if kind is None:
+            continue
+        soft, hard = resource.getrlimit(kind)
+        if hard != resource.RLIM_INFINITY and (
+            limit.hard == resource.RLIM_INFINITY or limit.hard > hard
+        ):
+            try:
+                resource.setrlimit(kind, (soft, limit.hard))
+            except (ValueError, PermissionError):
+                pass  # the host withholds CAP_SYS_RESOURCE, or has a ceiling (fs.nr_open)
+
+
 def connect_stdio(b: Becoming) -> None:
     """Make the three streams 0–2 and, with a terminal, make it the controlling one."""
     os.setsid()
@@ -152,6 +185,7 @@ def drop_privileges(b: Becoming) -> None:
     os.setgroups(b.ids.groups)
     os.setresgid(b.ids.gid, b.ids.gid, b.ids.gid)
     os.setresuid(b.ids.uid, b.ids.uid, b.ids.uid)
+    process.set_dumpable(False)  # with fs.suid_dumpable=1 the ids' change has undone it
     process.set_keep_capabilities(False)
     set_capabilities(b, capability_to_confine(b.process))
     capabilities.clear_ambient()

@@ -65,6 +65,8 @@ def attempt(part: Callable[[ExecStage], None], stage: ExecStage) -> None:
 def enter(stage: ExecStage) -> None:
     """The stage: go into the container's namespaces, have the process, tell its pid."""
     become.set_oom_score(stage.process)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        become.raise_limits(stage.process)
     process.set_dumpable(False)
     process.reset_signals()
     # While nothing of the container's can lead to one of them, as /proc/self/fd/N.
@@ -93,6 +95,8 @@ def run(stage: ExecStage) -> None:
         os.write(fd, b"0")
     if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
         namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        become.take_mapped_root()  # a terminal is its own
     process.close_all_but(stage.sync.fileno(), *stage.stdio)  # nothing of the host's is left
     root = os.open("/", paths.DIRECTORY)
     stdio = stage.stdio

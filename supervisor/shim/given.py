@@ -2,7 +2,8 @@
 
 They come with the `start` request, a descriptor each; the names say which is which. A pid
 namespace is entered by being born in it, so that the shim has its own children born there for
-the moment of clone3; init joins the others itself (setns(2)).
+the moment of clone3; init joins the others itself (setns(2)). In a user namespace init is born by
+`userns.spawn`, which sees to both.
 """
 
 import errno
@@ -67,9 +68,9 @@ def children_in(fd: int | None) -> Iterator[None]:
 
 
 def join(given: Mapping[str, int]) -> None:
-    """Enter what was given, in init; pid was entered by birth, mount is only looked into."""
+    """Enter what was given, in init: user and pid were entered by birth, mount is looked into."""
     for kind, fd in given.items():
-        if kind not in ("pid", "mount"):
+        if kind not in ("user", "pid", "mount"):
             namespaces.setns(fd, namespaces.NAMESPACE_FLAGS[kind])
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from supervisor.errors import InitError
 
 GO = b"go"
-MAPPED = b"mapped"
 ERROR_TEXT = 2048
 
 

@@ -1,10 +1,7 @@
 """The container's init: from a clone of the shim to the container's PID 1, step by step.
 
     shim                                   init
-     │ clone3(namespaces, into cgroup) ───► │
-     │ ── "mapped" (user namespace only) ─► │ credentials in the new user namespace;
-     │                                      │ where its network is wired, that comes before
-     │                                      │ STEPS …
+     │ clone3(namespaces, into cgroup) ───► │ STEPS … (into a user namespace: see `userns`)
      │ ◄──────── {"pty": true} + fd ─────── │ (terminal only)
      │ ◄──────────── {"ready": true} ────── │ all is set up; waits: the container is *created*
      │ ──────────────── "go" ─────────────► │ execve (at once, if the start came before init)
@@ -25,7 +22,7 @@ from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process
 from supervisor.shim import become, given, pid1
 from supervisor.shim.failure import run_steps
-from supervisor.shim.handshake import GO, MAPPED, send, send_error
+from supervisor.shim.handshake import GO, send, send_error
 from supervisor.shim.init_devices import is_null, make_devices, open_console
 from supervisor.shim.init_mounts import make_mounts, new_filesystem
 from supervisor.shim.init_state import Init
@@ -98,17 +95,10 @@ def shim_is_gone(sync: socket.socket) -> bool:
         return True
 
 
-def enter_user_namespace(init: Init) -> None:
-    """Become root of the new user namespace once the shim has written the id maps."""
-    if not init.makes("user"):
-        return
-    if init.sync.recv(16) != MAPPED:
-        os._exit(0)
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(0, 0, 0)
-    # Changing credentials clears the death signal and makes the image undumpable again.
-    process.set_parent_death_signal(signal.SIGKILL)
+def become_mapped_root(init: Init) -> None:
+    """Be root of the user namespace that we were born in."""
+    if init.mapped:
+        become.take_mapped_root()
 
 
 def join_namespaces(init: Init) -> None:
@@ -146,7 +136,7 @@ def open_host_devices(init: Init) -> None:
 
     Mounts are cloned where they are mounted only: over /dev, in our own copy of the host's tree.
     """
-    if init.makes("user"):
+    if init.mapped:
         mounts.move_mount(init.prepared.nodes, mounts.AT_FDCWD, "/dev")
         for index, device in enumerate(init.spec.devices):
             init.host_devices[device.path] = mounts.open_tree(
@@ -156,7 +146,7 @@ def open_host_devices(init: Init) -> None:
 
 def make_private(init: Init) -> None:
     """No mount made in a copy of the host's tree may propagate to the host."""
-    if init.makes("user"):
+    if init.mapped:
         mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
 
 
@@ -168,7 +158,7 @@ def attach_root(init: Init) -> None:
     init.root = init.prepared.root
     mounts.move_mount(init.root, mounts.AT_FDCWD, "/")
     os.fchdir(init.root)
-    if not init.makes("user"):
+    if not init.mapped:
         os.chroot(".")
 
 
@@ -179,7 +169,7 @@ def pivot(init: Init) -> None:
     already, and nothing of them hidden. With both arguments "." (pivot_root(2), NOTES) the old
     root lies under the new one and needs no folder in the image.
     """
-    if init.makes("user"):
+    if init.mapped:
         mounts.pivot_root(".", ".")
         mounts.umount(".", mounts.MNT_DETACH)
         os.chdir("/")
@@ -312,7 +302,7 @@ STEPS = (
     # Before there is anything of the container's that could lead to one of them.
     ("descriptors", close_the_shims),
     # Before any mount: in a user namespace only its root may mount.
-    ("user namespace", enter_user_namespace),
+    ("user namespace", become_mapped_root),
     ("join namespaces", join_namespaces),
     # Before the mounts, so that what they cost is accounted to the container.
     ("cgroup", join_cgroups),

@@ -36,6 +36,11 @@ class Init:
         """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
         return any(n.type == kind and not n.path for n in self.spec.namespaces)
 
+    @property
+    def mapped(self) -> bool:
+        """Whether it is in a user namespace, its own or another container's."""
+        return bool(self.spec.uid_mappings)
+
     def let_go(self) -> None:
         """Drop all that this holds: the frames of a child by vfork hold it for ever."""
         if self.becoming is not None:

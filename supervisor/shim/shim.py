@@ -120,6 +120,7 @@ class Shim:
         self.start_at_once = False
         self.prepared: rootfs.Prepared | None = None
         self.mapped = -1  # a user namespace with the container's ids
+        self.joined: dict[str, int] = {}  # ours, while init's network is wired
         self.pid = 0
         self.pidfd = -1
         self.root = -1
@@ -170,7 +171,7 @@ class Shim:
     def _prepare_root(self) -> None:
         failpoints.hit("shim.rootfs")
         if self.spec.uid_mappings:
-            self.mapped = userns.open_mapped(self.spec)
+            self.mapped = userns.make(self.spec)
         self.prepared = rootfs.prepare(self.spec, self.mapped)
         self.root = self.prepared.root
 
@@ -190,50 +191,56 @@ class Shim:
         group = -1
         flags = 0
         for namespace in spec.namespaces:
-            if not namespace.path and namespace.type != "cgroup":  # see init.join_cgroups
+            # cgroup: see init.join_cgroups; user: see userns.spawn.
+            if not namespace.path and namespace.type not in ("cgroup", "user", *joined):
                 flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
         flags |= namespaces.CLONE_NEWNS
         if spec.cgroup.unified:
             group = os.open(spec.cgroup.unified, paths.DIRECTORY)
         proc = os.open("/proc", paths.DIRECTORY)
         child = Init(spec, sync, prepared, proc, tasks, far, dict(joined), self.start_at_once)
-
-        def run_init() -> None:
-            os.close(near.fileno())  # a copy that would hide the shim's end from init
-            init.main(child)
-
-        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init;
-        # in another's pid namespace somebody may be allowed to trace it.
-        may_wait = self.start_at_once and not spec.init
-        share = may_wait and userns.may_share_memory(spec) and "pid" not in joined
+        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
+        share = self.start_at_once and not spec.init and userns.may_share_memory(spec)
         try:
             # Whoever shares its pid namespace may read its command line: no path of the host.
-            with (
-                given.children_in(joined.get("pid")),
-                process.command_line_as("orlop-init"),
-                hollow.entered(-1 if spec.uid_mappings else self.empty),
-            ):
+            with process.command_line_as("orlop-init"):
                 failpoints.hit("shim.clone")
-                pid, pidfd = vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
+                pid, pidfd = self._spawn(child, flags, joined, near.fileno(), share, group)
         finally:
             child.let_go()
             sync.close()
             for fd in (proc, *tasks, *far, group, self.mapped):
                 if fd >= 0:
                     os.close(fd)
+            self.mapped = -1
         failpoints.hit("shim.cloned")
         prepared.close_binds()
         self.pid, self.pidfd, self.sync = pid, pidfd, near
         near.setblocking(False)
         self.loop.add(near.fileno(), IN, self._init_speaks)
-        if spec.wire_network:
-            self._offer_network()
-        elif spec.uid_mappings:
-            self._map_ids()
 
-    def _map_ids(self) -> None:
-        userns.write_maps(self.pid, self.spec)
-        self._tell_init(handshake.MAPPED)
+    def _spawn(
+        self, child: Init, flags: int, joined: dict[str, int], ours: int, share: bool, group: int
+    ) -> tuple[int, int]:
+        """Init's pid and pidfd; `ours` would hide the shim's end from it."""
+        if not child.mapped:
+
+            def run_init() -> None:
+                os.close(ours)
+                init.main(child)
+
+            with given.children_in(joined.get("pid")), hollow.entered(self.empty):
+                return vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
+        return userns.spawn(
+            lambda: init.main(child),
+            flags,
+            joined.get("user", self.mapped),
+            wanted=self.spec.process,
+            share=share,
+            cgroup_fd=group,
+            pid_namespace=joined.get("pid", -1),
+            not_for_it=(ours,),
+        )
 
     def _tell_init(self, word: bytes) -> bool:
         """False where init was killed while it waited; SIGCHLD follows."""
@@ -242,16 +249,25 @@ class Shim:
         except OSError:
             return False
 
-    def _offer_network(self) -> None:
-        """Hand init's network namespace to whoever asked for the start; init waits meanwhile."""
+    def _offer_network(self, joined: dict[str, int]) -> None:
+        """Hand init's network namespace to whoever asked for the start; init comes after that."""
         assert self.starting is not None
-        # Our own unreaped child: the pid cannot be another's.
-        fd = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self.held = False  # a supervisor that comes later learns what became of it
+        self.joined = {kind: os.dup(fd) for kind, fd in joined.items()}
+        self.joined["network"] = userns.make_network(joined.get("user", self.mapped))
+        self.wiring = True
+        self.starting[0].send({"event": "network"}, (self.joined["network"],))
+
+    def _wired_init(self) -> None:
         try:
-            self.wiring = True
-            self.starting[0].send({"event": "network", "pid": self.pid}, (fd,))
+            self._clone_init(self.joined)
         finally:
+            self._drop_joined()
+
+    def _drop_joined(self) -> None:
+        for fd in self.joined.values():
             os.close(fd)
+        self.joined.clear()
 
     def _init_speaks(self, _events: int) -> None:
         while self._hear_init():
@@ -348,7 +364,6 @@ class Shim:
         while self._hear_init():  # its last words may not have been read yet
             pass
         self._close_sync()
-        self.wiring = False
         if self.phase == "starting" and self.error is None:
             self._started()  # it left a holder of its end behind (--init without a pid namespace)
         os.close(self.pidfd)
@@ -370,9 +385,7 @@ class Shim:
     def _write_record(self) -> None:
         code = os.waitstatus_to_exitcode(self.status)
         if self.error is None and self.phase in ("preparing", "created"):
-            self.error = InitError(
-                step="create", path="", errno=errno.ESRCH, message="init ended before the start"
-            )
+            self.error = ended_early()
         memory = cgroups.read_memory(self.spec.cgroup)
         if self.log is not None:
             self.log.close()
@@ -470,7 +483,8 @@ class Shim:
             self._go()
         elif self.held:
             # The fds stay those of the request, which closes them: init has its own copies.
-            self._attempt(lambda: self._clone_init(given.pair(self.spec, request, fds)))
+            begin = self._offer_network if self.spec.wire_network else self._clone_init
+            self._attempt(lambda: begin(given.pair(self.spec, request, fds)))
         return None
 
     def _wired(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
@@ -480,18 +494,25 @@ class Shim:
             self._refuse_network(str(request["error"]))
         else:
             self.wiring = False
-            self.cloned_ns = time.monotonic_ns()  # what it waited is no time of init's
-            self._attempt(self._map_ids)
+            self._attempt(self._wired_init)
         return {}
 
     def _refuse_network(self, why: str) -> None:
+        self._end_wiring(InitError(step="network", path="", errno=0, message=why))
+
+    def _end_wiring(self, error: InitError) -> None:
         self.wiring = False
-        self._fail(InitError(step="network", path="", errno=0, message=why))
+        self._drop_joined()
+        self._fail(error)
 
     def _signal(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
+        number = int(request["signal"])
+        if self.wiring and number == signal.SIGKILL:
+            self.killed, self.status = True, number
+            self._end_wiring(ended_early())
+            return {}
         if self.pidfd < 0:
             raise Conflict("shim: the container has ended")
-        number = int(request["signal"])
         process.pidfd_send_signal(self.pidfd, number)
         self.killed = self.killed or number == signal.SIGKILL
         return {}
@@ -626,6 +647,13 @@ OPERATIONS = {
     "state": Shim._state,
     "acknowledge": Shim._acknowledge,
 }
+
+
+def ended_early() -> InitError:
+    """Why a start is no more where something killed it."""
+    return InitError(
+        step="create", path="", errno=errno.ESRCH, message="init ended before the start"
+    )
 
 
 def read_spec() -> Spec:

@@ -1,38 +1,133 @@
-"""User namespaces of containers: the id maps, and a namespace fd to idmap mounts with."""
+"""User namespaces of containers: made before init, entered by it, owners of all its others.
 
+shim                            middle                       init
+ │ vfork(CLONE_NEWUSER) ──────►  (a child that only ends)
+ │ writes its id maps, opens it, reaps it
+ │ idmaps the layers with it
+ │ vfork ─────────────────────► │ setns(user)
+ ┊                              │ vfork(CLONE_PARENT │ the other namespaces) ──► │ steps
+ ┊                              ┊                                                │ execve
+ │ ◄─────────────── {"pid": n} ─│ exits
+"""
+
+import json
 import os
-import signal
+import socket
+from collections.abc import Callable
 
-from supervisor.errors import KernelError
-from supervisor.kernel import namespaces
-from supervisor.spec.types import IdMapping, Spec
+from supervisor.errors import InitError, KernelError
+from supervisor.kernel import namespaces, process, vfork
+from supervisor.shim import become
+from supervisor.shim.failure import describe
+from supervisor.shim.handshake import send, send_error
+from supervisor.spec.types import IdMapping, Process, Spec
+
+STEP = "user namespace"
 
 
 def may_share_memory(spec: Spec) -> bool:
     """Whether nobody in the container can look into a process that still has the shim's memory.
 
-    Root of a user namespace may trace what is in it, and so may who has CAP_SYS_PTRACE.
+    It is not dumpable: tracing it takes CAP_SYS_PTRACE in the user namespace that its memory
+    belongs to, and that is where the shim was executed, the host's (ptrace(2)). Nobody has that
+    in a user namespace of the container's own, whatever `--cap-add` says.
     """
-    return not spec.uid_mappings and "CAP_SYS_PTRACE" not in spec.process.capabilities.bounding
+    if spec.uid_mappings:
+        return True
+    elsewhere = any(n.type == "pid" and n.path for n in spec.namespaces)  # others may be there
+    return not elsewhere and "CAP_SYS_PTRACE" not in spec.process.capabilities.bounding
 
 
-def open_mapped(spec: Spec) -> int:
-    """An fd of a user namespace with the container's maps, for mount_setattr(IDMAP).
+def make(spec: Spec) -> int:
+    """An fd of a new user namespace with the container's maps, which lives as long as the fd.
 
-    Mounts are idmapped before the container's own namespace exists, so a short-lived child
-    makes one with the same maps; the fd keeps it alive.
+    Its only process ends at once: what has ended and is not reaped still tells its namespace,
+    and has the files that its maps are written to.
     """
-    pid, pidfd = namespaces.clone3(namespaces.CLONE_NEWUSER)
-    if pid == 0:
-        signal.pause()
-        os._exit(0)
+    pid, pidfd = vfork.spawn(lambda: os._exit(0), namespaces.CLONE_NEWUSER, share=True)
     try:
         write_maps(pid, spec)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
-        os.kill(pid, signal.SIGKILL)  # our own unreaped child: the pid cannot be another's
         os.waitpid(pid, 0)
         os.close(pidfd)
+
+
+def make_network(user: int) -> int:
+    """An fd of a new network namespace that the user namespace `user` owns."""
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def run() -> None:
+        try:
+            namespaces.setns(user, namespaces.CLONE_NEWUSER)
+            namespaces.unshare(namespaces.CLONE_NEWNET)
+            send(far, {}, (os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC),))
+        except OSError as error:
+            send_error(far, describe("network", error))
+        os._exit(0)
+
+    with near, far:
+        pid, pidfd = vfork.spawn(run, share=True)
+        os.close(pidfd)
+        os.waitpid(pid, 0)
+        packet, fds, _, _ = socket.recv_fds(near, 65536, 1)
+    if not fds:
+        raise InitError.from_json(json.loads(packet))
+    os.set_inheritable(fds[0], False)
+    return fds[0]
+
+
+def spawn(
+    run: Callable[[], None],
+    flags: int,
+    user: int,
+    *,
+    wanted: Process,
+    share: bool,
+    cgroup_fd: int,
+    pid_namespace: int = -1,
+    not_for_it: tuple[int, ...] = (),
+) -> tuple[int, int]:
+    """As `vfork.spawn`, of a child that is in the user namespace `user` from its birth.
+
+    It owns the namespaces of `flags`; `pid_namespace` is one to be born in, -1 for none.
+    `wanted` has what only root of the host may set, and is set before. `not_for_it` are
+    descriptors that neither child is to have.
+    """
+    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def middle() -> None:
+        try:
+            for fd in (near.fileno(), *not_for_it):
+                os.close(fd)
+            become.set_oom_score(wanted)
+            become.raise_limits(wanted)
+            namespaces.setns(user, namespaces.CLONE_NEWUSER)
+            if pid_namespace >= 0:
+                namespaces.setns(pid_namespace, namespaces.CLONE_NEWPID)
+            pid, _ = vfork.spawn(
+                run,
+                flags | namespaces.CLONE_PARENT,
+                share=share,
+                exit_signal=0,
+                cgroup_fd=cgroup_fd,
+            )
+            send(far, {"pid": pid})
+        except (OSError, InitError) as error:
+            send_error(far, describe(STEP, error))
+        os._exit(0)
+
+    with near, far:
+        stage, pidfd = vfork.spawn(middle, share=True)
+        os.close(pidfd)
+        far.close()
+        packet = near.recv(65536)
+        os.waitpid(stage, 0)
+    said = json.loads(packet) if packet else {}
+    if "pid" not in said:
+        raise InitError.from_json(said) if said else KernelError("clone3", "init", 0)
+    # Our own unreaped child: the pid cannot be another's.
+    return int(said["pid"]), process.pidfd_open(int(said["pid"]))
 
 
 def write_maps(pid: int, spec: Spec) -> None:

@@ -30,6 +30,7 @@ class Modes:
     """Each kind's mode: HOST, OWN (a new one) or SHARED (another container's).
 
     `network` may be WIRED: the container's own, with devices that somebody else makes there.
+    `joins_user`: the user namespace is that of the container whose others are shared.
     """
 
     pid: str
@@ -38,6 +39,7 @@ class Modes:
     ipc: str
     cgroup: str
     uid_mappings: tuple[IdMapping, ...] = ()
+    joins_user: bool = False
 
     @property
     def user(self) -> bool:
@@ -55,7 +57,9 @@ class Modes:
 
     def namespaces(self) -> tuple[Namespace, ...]:
         """The spec's list; the user namespace first, since it owns the others."""
-        listed = [Namespace(type="user")] if self.user else []
+        listed = []
+        if self.user:
+            listed.append(Namespace(type="user", path=JOINED if self.joins_user else ""))
         listed.append(Namespace(type="mount"))
         for kind in ("pid", "network", "uts", "ipc", "cgroup"):
             mode: str = getattr(self, kind)
@@ -74,6 +78,7 @@ def read_modes(options: ContainerOptions) -> Modes:
         ipc=_mode("ipc", options.ipc),
         cgroup=_mode("cgroup", options.cgroupns),
         uid_mappings=parse_userns(options.userns),
+        joins_user=options.userns_chosen and bool(donors(options)),
     )
     if modes.user:
         _check_user_namespace(options, modes)
@@ -132,14 +137,15 @@ def parse_userns(text: str) -> tuple[IdMapping, ...]:
 def _check_user_namespace(options: ContainerOptions, modes: Modes) -> None:
     # Mounting proc, sysfs and mqueue, and joining with setns, need privilege in the user
     # namespace that owns the pid, network or ipc namespace concerned: root of a new one
-    # has none over the host's or another container's (user_namespaces(7)).
+    # has none over the host's or another container's (user_namespaces(7)). What it shares with
+    # a container whose own ids it was given belongs to that one's, which it joins then.
     if options.privileged:
         raise InvalidArgument(
             "privileged mode is incompatible with user namespaces: use --userns=host with it"
         )
     for kind in ("network", "pid", "ipc"):
         mode: str = getattr(modes, kind)
-        if mode not in (OWN, WIRED):
+        if mode == HOST or (mode == SHARED and not modes.joins_user):
             whose = "the host's" if mode == HOST else "another container's"
             raise InvalidArgument(
                 f"cannot share {whose} {kind} namespace when user namespaces are enabled: "

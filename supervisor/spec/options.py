@@ -34,8 +34,8 @@ class ContainerOptions:
     but `uts` "container:ID" (that container's); `ipc` also "none", "private", "shareable";
     `network` "none" = a namespace of its own, "bridge" = one that is in the networks of
     `endpoints`, with `ports` published; `cgroupns` "private" or "host"; `userns` "host" or
-    "private:UID:SIZE" ("auto" until the container is made); `userns_chosen`: that range is its
-    own, given to it for "auto".
+    "private:UID:SIZE" ("auto" until the container is made); `userns_chosen`: that range was given
+    to it for "auto", and is its own, or that of the containers whose namespaces it shares.
 
     Devices: `devices` are nodes to make, `device_rules` what the cgroup allows beyond the
     defaults (a rule for each of `devices` included). `ulimits` are OCI's ("RLIMIT_NOFILE").

@@ -5,11 +5,11 @@ Nothing here knows which containers there are: who asks says which ranges are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from supervisor.errors import InvalidArgument
-from supervisor.spec.namespaces import HOST, MAX_ID, OWN, WIRED, read_modes
+from supervisor.spec.namespaces import HOST, MAX_ID, read_modes
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.types import Mount
 
@@ -30,6 +30,16 @@ _UNMAPPABLE = frozenset(
         "tracefs",
     }
 )  # fmt: skip
+# Capabilities that the kernel looks for in the user namespace that owns what is used. All others it
+# also, or only, looks for in the host's (capable() in the kernel's sources, Linux 6.18).
+_NAMESPACED = frozenset(
+    f"CAP_{name}"
+    for name in (
+        *("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP"),
+        *("NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_OWNER", "SYS_CHROOT"),
+        *("SYS_PTRACE", "AUDIT_WRITE", "SETFCAP"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,12 +173,17 @@ def next_unused(
 
 
 def obstacle(
-    options: ContainerOptions, mounted: Mapping[str, str], *, size: int, rootfs_writable: bool
+    options: ContainerOptions,
+    mounted: Callable[[], Mapping[str, str]],
+    *,
+    size: int,
+    rootfs_writable: bool,
 ) -> str:
     """The flag of `options` that a container with `size` user ids of its own cannot have, "" if
-    there is none; `mounted` are the host's mount points and their file systems.
+    there is none; `mounted` tells the host's mount points and their file systems.
 
-    Root of a user namespace has no privilege over others' namespaces (user_namespaces(7)).
+    Root of a user namespace has no privilege over others' namespaces (user_namespaces(7)); which
+    containers' it may share is not judged here.
     """
     if options.privileged:
         return "--privileged"
@@ -177,14 +192,36 @@ def obstacle(
     modes = read_modes(replace(options, userns=HOST))
     kinds = {"network": modes.network, "pid": modes.pid, "ipc": modes.ipc}
     for kind, mode in kinds.items():
-        if mode not in (OWN, WIRED):
-            return f"--{kind} {HOST if mode == HOST else getattr(options, kind)}"
+        if mode == HOST:
+            return f"--{kind} {HOST}"
     if modes.cgroup == HOST:
         return "--cgroupns host"
     for flag, text in _ids(options):
         if text.isascii() and text.isdecimal() and int(text) >= size:
             return f"{flag} {text} (there are ids up to {size - 1})"
-    return next((flag for one in options.binds if (flag := _unmappable(one, mounted))), "")
+    if not options.binds:
+        return ""
+    points = mounted()
+    return next((flag for one in options.binds if (flag := _unmappable(one, points))), "")
+
+
+def meant_for_host(options: ContainerOptions) -> str:
+    """The flag of `options` that says that root of the host is wanted, "" if there is none.
+
+    Such a container may have user ids of its own, and then has less than it asks for.
+    """
+    for name in options.cap_add:
+        if f"CAP_{name.upper().removeprefix('CAP_')}" not in _NAMESPACED:
+            return f"--cap-add {name}"
+    return "--device-cgroup-rule" if len(options.device_rules) > len(options.devices) else ""
+
+
+def unmappable(path: str, mounted: Mapping[str, str]) -> str:
+    """The type of the file system at `path` if its mounts cannot be idmapped, else ""."""
+    place = path.rstrip("/") + "/"
+    over = [point for point in mounted if place.startswith(point.rstrip("/") + "/")]
+    fstype = mounted[max(over, key=len)] if over else ""
+    return fstype if fstype in _UNMAPPABLE or fstype.startswith("fuse") else ""
 
 
 def _ids(options: ContainerOptions) -> Iterator[tuple[str, str]]:

@@ -24,11 +24,11 @@ from typing import Any
 
 from supervisor.errors import BY_CODE, InitError, Internal, OrlopError, ProtocolError
 
-VERSION = 3
+VERSION = 4
 OLDEST = 1
 """The versions that are spoken: shims of these are driven."""
 MAX_MESSAGE = 64 * 1024
-MAX_FDS = 4
+MAX_FDS = 5
 
 Message = dict[str, Any]
 

@@ -137,6 +137,13 @@ def test_owners_are_the_same_inside_and_outside(box: Box, folder: Path) -> None:
     assert owner(Path(volume["Source"]) / "of_root") == (0, 0)
 
 
+def test_a_terminal_belongs_to_its_user(box: Box) -> None:
+    for user in ("0", str(USER)):
+        show = "stat -c %u $(tty); echo >$(tty) && echo written"
+        said = box.ok("exec", "-t", "--user", user, "mapped", "sh", "-c", show)
+        assert said.split() == [user, "written"]
+
+
 def test_what_is_copied_keeps_its_owner(box: Box, folder: Path) -> None:
     box.ok("cp", str(folder / "of_user"), "mapped:/root/copied")
     _, tar = box.daemon.request("GET", "/containers/mapped/archive?path=/root")
@@ -182,7 +189,6 @@ def test_no_two_have_an_id_in_common(box: Box) -> None:
     [
         ({"Privileged": True}, "--privileged"),
         ({"NetworkMode": "host"}, "--network host"),
-        ({"NetworkMode": "container:mapped"}, "--network container:"),
         ({"Binds": ["/proc:/p"]}, "--volume /proc:/p (proc at /proc)"),
     ],
 )
@@ -190,6 +196,38 @@ def test_what_excludes_it_is_named(box: Box, host: dict[str, Any], flag: str) ->
     status, message = create(box, "wrong", **host)
     assert status == 400
     assert message.startswith(f"--userns auto and {flag}")
+
+
+LOOK = "cat /dev/shm/of_main /proc/self/uid_map; ps; ip link"
+
+
+def test_who_joins_has_the_same_ids(box: Box) -> None:
+    box.start(
+        *("--name", "main", "--userns", "auto", "--ipc", "shareable", "--network", "none"),
+        script="echo shared >/dev/shm/of_main; exec sleep 100000",
+    )
+    own = ids(box, "main")
+    flags = [word for kind in ("network", "pid", "ipc") for word in (f"--{kind}", "container:main")]
+    seen = box.output("--userns", "auto", *flags, script=LOOK)
+    assert seen.split()[:4] == ["shared", "0", str(own.start), str(SIZE)]
+    assert "sleep 100000" in seen
+    assert "LOOPBACK,UP" in seen
+    box.start("--name", "side", "--userns", "auto", "--pid", "container:main", "--network", "none")
+    assert box.ok("exec", "side", "sh", "-c", "id -u; kill -0 1 && echo same").split() == [
+        *("0", "same")
+    ]
+    assert user_of(box, "side") == own.start
+    # Who has all ids of the host sees its processes, but not its memory.
+    box.ok("run", "--rm", "--userns", "host", "--pid", "container:main", IMAGE, "kill", "-0", "1")
+    status, message = create(box, "apart", "host", IpcMode="container:main")
+    assert (status, message) == (201, "")
+    status, answer = box.daemon.request("POST", "/containers/apart/start")
+    assert (status, "user namespace of its own" in answer["message"]) == (400, True)
+    # Nor can one be in two user namespaces.
+    both = {"NetworkMode": "container:main", "PidMode": "container:mapped"}
+    status, message = create(box, "torn", **both)
+    assert status == 400
+    assert "which has not the same user ids" in message
 
 
 def test_as_the_default(new_daemon: Callable[..., Daemon]) -> None:
@@ -204,13 +242,13 @@ def test_as_the_default(new_daemon: Callable[..., Daemon]) -> None:
     # What cannot be has the host's, and says so.
     host = ("host", range(0))
     impossible: tuple[dict[str, Any], ...] = (
-        *({"Privileged": True}, {"PidMode": "host"}, {"IpcMode": "shareable"}),
-        {"Binds": ["/sys:/s"]},
+        *({"Privileged": True}, {"PidMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}),
+        *({"Binds": ["/sys:/s"]}, {"DeviceCgroupRules": ["c 1:3 rwm"]}),
     )
     for number, options in enumerate(impossible):
         assert created(box, f"h{number}", "", **options) == host
     assert created(box, "asked", "host") == host
-    # Who joins is in the host's, and can all the same.
+    # Who joins has the same ids, and needs none of its own.
     seen = box.output("--network", "container:web", "--pid", "container:web", script="ps; ip link")
     assert "sleep 100000" in seen
     assert "LOOPBACK,UP" in seen

@@ -30,6 +30,7 @@ from tests.bench import (
     oom,
     residue,
     scrape,
+    userns,
 )
 from tests.bench.figures import Figure, table
 from tests.bench.rig import QUICK, Rig, Sizes, rig
@@ -58,6 +59,7 @@ PARTS: dict[str, Part] = {
     "netports": network_fleet.ports,
     "netrate": network_fleet.rates,
     "netstorm": network_fleet.storm,
+    "userns": userns.userns,
     "docker": docker.docker,
 }
 RESULTS = Path(__file__).parents[2] / "bench-results"

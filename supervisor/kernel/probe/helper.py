@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Sequence
 
 from supervisor.errors import KernelError
 from supervisor.kernel.cgroups import files
@@ -26,13 +27,16 @@ _BOOT = (
 _COMMAND = ("-I", "-S", "-c", _BOOT, _ROOT)
 
 
-def run_trials() -> dict[str, Outcome]:
-    """Start the helper and wait for its answer; {} when it gives none in time. Never raises."""
+def run_trials(only: Sequence[str] = ()) -> dict[str, Outcome]:
+    """Start the helper and wait for its answer; {} when it gives none in time. Never raises.
+
+    `only` names the features to try, () = all that there are.
+    """
     try:
         reader, writer = os.pipe2(os.O_CLOEXEC)
     except OSError:
         return {}
-    pid = _spawn(writer)
+    pid = _spawn(writer, only)
     os.close(writer)
     try:
         return _outcomes(_read_all(reader, time.monotonic() + SECONDS))
@@ -47,12 +51,12 @@ def group_name(pid: int) -> str:
     return f"orlop-probe-{pid}"
 
 
-def _spawn(stdout: int) -> int:
+def _spawn(stdout: int, only: Sequence[str]) -> int:
     """Start the helper (the process is not copied for it); 0 when that fails."""
     try:
         return os.posix_spawn(
             sys.executable,
-            [sys.executable, *_COMMAND],
+            [sys.executable, *_COMMAND, *only],
             {"PATH": os.defpath, "LANG": "C.UTF-8"},
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

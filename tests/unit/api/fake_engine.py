@@ -390,7 +390,7 @@ class FakeEngine:
             volumes=[] if "volume" in objects else None,
         )
 
-    def info(self) -> HostInfo:
+    async def info(self) -> HostInfo:
         return HostInfo(
             id="host-1",
             name="here",

@@ -22,6 +22,8 @@ DONOR = "d" * 64
 SHARED = f"container:{DONOR}"
 CHOSEN = ContainerOptions(userns="private:100000:65536", userns_chosen=True)
 
+OF_CHOSEN = {"userns": CHOSEN.userns, "userns_chosen": True}
+
 
 @dataclass
 class FakeShim:
@@ -172,6 +174,25 @@ def test_ids_that_the_daemon_chose_keep_nobody_apart() -> None:
     asking = SimpleNamespace(record=SimpleNamespace(options=asked))
     found = check_donors(world.find, cast(Container, asking))
     assert found == {"network": world.donor, "pid": world.donor}
+
+
+async def test_who_has_the_same_ids_joins_the_user_namespace_too() -> None:
+    world = World(options=replace(CHOSEN, ipc="shareable"))
+    fds = await world.join(network=SHARED, pid=SHARED, ipc=SHARED, **OF_CHOSEN)
+    try:
+        assert set(fds) == {"network", "pid", "ipc", "mount", "user"}
+        assert os.path.samestat(os.fstat(fds["user"]), os.stat("/proc/self/ns/user"))
+    finally:
+        for fd in fds.values():
+            os.close(fd)
+
+
+@pytest.mark.parametrize(
+    "donor", [ContainerOptions(), replace(CHOSEN, userns="private:200000:65536")]
+)
+async def test_who_has_other_ids_is_refused(donor: ContainerOptions) -> None:
+    with nothing_stays_open(), pytest.raises(InvalidArgument, match="web: it has other user ids"):
+        await World(options=donor).join(network=SHARED, **OF_CHOSEN)
 
 
 @pytest.mark.parametrize("ipc", ["host", "shareable", f"container:{'f' * 64}"])

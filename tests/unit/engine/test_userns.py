@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,6 +14,7 @@ from supervisor.engine.container import Container
 from supervisor.engine.record import Record, decode
 from supervisor.engine.userns import UserNamespaces, range_of
 from supervisor.errors import Conflict, InvalidArgument, OrlopError, Unavailable
+from supervisor.kernel.mounts import MountInfo
 from supervisor.kernel.probe import Outcome
 from supervisor.lifecycle.machine import State
 from supervisor.spec.options import ContainerOptions
@@ -30,20 +32,22 @@ class World:
 
     def __init__(self, outcomes: dict[str, Outcome] = CAN, pool: IdRange = POOL) -> None:
         self.records: list[Record] = []
+        self.points: list[MountInfo] = []
         self.tried = self.made = 0
         self.pool = pool
         self._outcomes = outcomes
         self.userns = self.after_a_restart()
 
     def after_a_restart(self) -> UserNamespaces:
-        self.userns = UserNamespaces(self._containers, self._try, list)
+        self.userns = UserNamespaces(self._containers, self._try, lambda: self.points)
         self.userns.pool = self.pool
         return self.userns
 
     def _containers(self) -> list[Container]:
         return [cast(Container, SimpleNamespace(record=record)) for record in self.records]
 
-    def _try(self) -> dict[str, Outcome]:
+    def _try(self, only: Sequence[str]) -> dict[str, Outcome]:
+        assert set(only) == set(CAN)
         self.tried += 1
         return self._outcomes
 
@@ -174,7 +178,7 @@ async def test_nobody_may_name_one_that_is_anothers_own() -> None:
 IMPOSSIBLE: list[dict[str, Any]] = [
     {"privileged": True},
     {"network": "host"},
-    {"pid": "container:x"},
+    {"pid": f"container:{'d' * 64}"},
     {"rootfs_writable": True},
     {"user": "65536"},
 ]
@@ -188,30 +192,73 @@ async def test_what_cannot_be_is_refused_to_who_asks(options: dict[str, Any]) ->
     assert world.tried == 0
 
 
-@pytest.mark.parametrize("options", [*IMPOSSIBLE, {"ipc": "shareable"}])
+@pytest.mark.parametrize("options", [*IMPOSSIBLE, {"cap_add": ("SYS_ADMIN",)}])
 async def test_what_cannot_be_has_the_hosts_by_default(options: dict[str, Any]) -> None:
     world = World()
-    await world.userns.open("auto", POOL)
+    world.userns.open("auto", POOL)
     assert shown(await world.create("", **options)) == ("host", "")
 
 
 async def test_the_default() -> None:
     world = World()
-    await world.userns.open("auto", POOL)
-    assert world.userns.is_default
+    world.userns.open("auto", POOL)
+    assert await world.userns.is_default()
+    assert world.userns.gives
     assert shown(await world.create()) == ("auto", FIRST)
     assert shown(await world.create("host")) == ("host", "host")
     assert shown(await world.create("private:1:2")) == ("private:1:2", "private:1:2")
-    assert shown(await world.create("auto", ipc="shareable")) == ("auto", SECOND)
+    assert shown(await world.create("", ipc="shareable")) == ("auto", SECOND)
+
+
+async def test_capabilities_that_mean_the_host_can_be_had_with_a_range() -> None:
+    assert shown(await World().create("auto", cap_add=("SYS_ADMIN",))) == ("auto", FIRST)
+
+
+async def test_who_shares_namespaces_has_the_ids_of_whom_it_shares_them_with() -> None:
+    world = World()
+    world.userns.open("auto", POOL)
+    main, other, plain = [await world.create(mode) for mode in ("", "", "host")]
+    shared = [f"container:{one.id}" for one in (main, other, plain)]
+    for mode in ("", "auto"):
+        joiner = await world.create(mode, network=shared[0], ipc=shared[0])
+        assert shown(joiner) == ("auto", FIRST)
+        assert joiner.options.userns_chosen
+    for apart in ({"pid": shared[2]}, {"network": shared[0], "pid": shared[1]}):
+        assert shown(await world.create(**apart)) == ("host", "")
+        with pytest.raises(InvalidArgument, match="which has not the same user ids"):
+            await world.create("auto", **apart)
+    assert shown(await world.create("host", ipc=shared[0])) == ("host", "host")
+    # The range is in use for as long as one of them is there.
+    world.records.remove(main)
+    world.userns.removed(main)
+    assert shown(await world.create()) == ("auto", "private:132072:65536")
+    with pytest.raises(Conflict):
+        await world.create()
+
+
+async def test_layers_that_cannot_be_mapped(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    point = SimpleNamespace(mount_point="/srv", fstype="overlay")
+    world.points.append(cast(MountInfo, point))
+    world.userns.open("auto", POOL, "/srv/data")
+    assert not await world.userns.is_default()
+    assert "/srv/data is on a file system whose mounts cannot be idmapped (overlay)" in caplog.text
+    assert not await world.userns.is_default()
+    assert not world.userns.gives
+    assert shown(await world.create()) == ("host", "")
+    world.after_a_restart().open("auto", POOL, "/elsewhere")
+    assert shown(await world.create()) == ("auto", FIRST)
 
 
 async def test_a_kernel_that_cannot(caplog: pytest.LogCaptureFixture) -> None:
     world = World(CANNOT)
     with pytest.raises(Unavailable, match=r"--userns auto .* idmapped-mounts: fsconfig: Invalid"):
         await world.create("auto")
-    await world.userns.open("auto", POOL)
+    world.userns.open("auto", POOL)
+    await world.userns.is_default()
     assert "lacks idmapped-mounts: fsconfig: Invalid argument" in caplog.text
-    assert not world.userns.is_default
+    assert not await world.userns.is_default()
+    assert not world.userns.gives
     assert shown(await world.create()) == ("host", "")
     assert world.tried == 1
 

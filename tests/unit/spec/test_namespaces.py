@@ -157,5 +157,15 @@ def test_what_a_user_namespace_excludes(changes: dict[str, Any], match: str) -> 
         kinds(userns=USERNS, **changes)
 
 
+def test_what_is_shared_with_a_container_of_the_same_ids() -> None:
+    """Its user namespace is joined as well: it owns the others."""
+    for kind in ("network", "pid", "ipc"):
+        found = kinds(userns=USERNS, userns_chosen=True, **{kind: ANOTHERS})
+        assert found["user"] == found[kind] == JOINED
+    assert kinds(userns=USERNS, userns_chosen=True)["user"] == ""
+    with pytest.raises(InvalidArgument, match="cannot share the host's pid namespace"):
+        kinds(userns=USERNS, userns_chosen=True, network=ANOTHERS, pid="host")
+
+
 def test_a_user_namespace_goes_with_the_hosts_name() -> None:
     assert "uts" not in kinds(userns="private:100000:65536", uts="host")

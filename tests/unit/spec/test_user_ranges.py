@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 from supervisor.errors import InvalidArgument
 from supervisor.spec.namespaces import parse_userns
 from supervisor.spec.options import ContainerOptions
-from supervisor.spec.types import Mount
+from supervisor.spec.types import Device, DeviceRule, Mount
 from supervisor.spec.user_ranges import (
     DEFAULT_SIZE,
     FIXED_POOL,
     IdRange,
     auto_size,
     is_auto,
+    meant_for_host,
     next_free,
     next_unused,
     obstacle,
     parse_pool,
     subordinate,
+    unmappable,
 )
 
 SLOTS = 8
@@ -216,7 +218,11 @@ def test_subordinate_ids(subuid: str, subgid: str, expected: IdRange | None) -> 
 
 def asked(*, size: int = DEFAULT_SIZE, rootfs_writable: bool = False, **options: Any) -> str:
     wanted = replace(ContainerOptions(), userns="auto", **options)
-    return obstacle(wanted, MOUNTED, size=size, rootfs_writable=rootfs_writable)
+    return obstacle(wanted, lambda: MOUNTED, size=size, rootfs_writable=rootfs_writable)
+
+
+NULL = Device(path="/dev/null", type="c", major=1, minor=3)
+RULE = DeviceRule(allow=True)
 
 
 def bind(source: str, *words: str) -> tuple[Mount, ...]:
@@ -233,6 +239,7 @@ def bind(source: str, *words: str) -> tuple[Mount, ...]:
         {"binds": bind("/run/x") + bind("/srv/data", "bind")},
         {"binds": bind("/", "bind")},
         {"binds": bind("/process") + bind("/sysroot")},
+        {"network": "container:web", "pid": "container:web", "ipc": "container:web"},
     ],
 )
 def test_most_goes_with_a_range(options: dict[str, Any]) -> None:
@@ -248,9 +255,6 @@ def test_most_goes_with_a_range(options: dict[str, Any]) -> None:
         ({"pid": "host"}, "--pid host"),
         ({"ipc": "host"}, "--ipc host"),
         ({"cgroupns": "host"}, "--cgroupns host"),
-        ({"network": "container:web"}, "--network container:web"),
-        ({"pid": "container:web"}, "--pid container:web"),
-        ({"ipc": "container:web"}, "--ipc container:web"),
         ({"user": "65536"}, "--user 65536 (there are ids up to 65535)"),
         ({"user": "7:10", "size": 10}, "--user 10 (there are ids up to 9)"),
         ({"groups": ("wheel", "70000")}, "--group-add 70000 (there are ids up to 65535)"),
@@ -265,3 +269,27 @@ def test_most_goes_with_a_range(options: dict[str, Any]) -> None:
 )
 def test_what_a_range_excludes(options: dict[str, Any], flag: str) -> None:
     assert asked(**options).startswith(flag)
+
+
+@pytest.mark.parametrize(
+    "options, flag",
+    [
+        ({}, ""),
+        ({"cap_add": ("NET_ADMIN", "cap_sys_ptrace", "CHOWN"), "cap_drop": ("ALL",)}, ""),
+        ({"cap_add": ("CHOWN", "SYS_ADMIN")}, "--cap-add SYS_ADMIN"),
+        ({"cap_add": ("all",)}, "--cap-add all"),
+        ({"cap_add": ("cap_mknod",)}, "--cap-add cap_mknod"),
+        ({"devices": (NULL,), "device_rules": (RULE,)}, ""),
+        ({"device_rules": (RULE,)}, "--device-cgroup-rule"),
+    ],
+)
+def test_what_asks_for_root_of_the_host(options: dict[str, Any], flag: str) -> None:
+    assert meant_for_host(replace(ContainerOptions(), **options)) == flag
+
+
+@pytest.mark.parametrize(
+    "path, fstype",
+    [("/mnt/b", "overlay"), ("/mnt/b/x/", "overlay"), ("/srv/data", ""), ("/proc", "proc")],
+)
+def test_where_mounts_cannot_be_idmapped(path: str, fstype: str) -> None:
+    assert unmappable(path, MOUNTED) == fstype
