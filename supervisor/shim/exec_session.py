@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from supervisor.errors import InitError, ProtocolError
+from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
 from supervisor.kernel.process import command_line_as
 from supervisor.shim import exec_stage, exec_unseen, handshake
@@ -167,11 +167,7 @@ class ExecSession:
         """The last words of the process, or what somebody says who has taken it over."""
         if self.error is not None:
             self._close_sync()  # the process has only one thing to say
-            return
-        try:
-            self.error = InitError.from_json(json.loads(packet))
-        except (ValueError, ProtocolError, RecursionError):
-            self.error = InitError(step="exec", path="", errno=0, message="exec: it cannot be run")
+        self.error = self.error or handshake.last_words(packet)
 
     def _close_sync(self) -> None:
         if self.sync is not None:

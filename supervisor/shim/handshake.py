@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import Mapping
 
-from supervisor.errors import InitError
+from supervisor.errors import InitError, ProtocolError
 
 GO = b"go"
 MAPPED = b"mapped"
@@ -42,6 +42,14 @@ def receive(sync: socket.socket) -> tuple[bytes, list[int], int]:
         elif kind == socket.SCM_CREDENTIALS:
             sender = _CREDENTIALS.unpack(data)[0]
     return packet, fds, sender
+
+
+def last_words(packet: bytes) -> InitError:
+    """What somebody says who may not be ours: a failure, in whatever words."""
+    try:
+        return InitError.from_json(json.loads(packet))
+    except (ValueError, ProtocolError, RecursionError):
+        return InitError(step="exec", path="", errno=0, message="exec: it cannot be run")
 
 
 def close_all(fds: list[int]) -> None:
