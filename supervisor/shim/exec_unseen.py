@@ -36,6 +36,12 @@ def enter(stage: ExecStage) -> None:
     for fd in stage.cgroup_tasks:
         os.write(fd, b"0")
     namespaces.setns(stage.pidfd, stage.namespace_flags)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        # Root of the host is nobody there: a terminal is to be its root's own.
+        os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        process.set_dumpable(False)
     process.close_all_but(stage.sync.fileno(), *stage.stdio)
     becoming = prepare(stage)
     send(stage.sync, {"ready": True})

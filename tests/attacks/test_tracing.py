@@ -26,6 +26,7 @@ from tests.support import places
 TRACER = Path(__file__).with_name("tracer.c")
 NAME = "orlop-shim"
 """What a process is called until it is the container's program."""
+OF_THE_HOST = {"UsernsMode": "host"}
 MAY_TRACE = (*DEFAULT, "CAP_SYS_PTRACE")
 SLOW = f"PATH={'/none:' * 3_000}/bin"
 """Has a process look for its program for a while, all set up and in sight."""
@@ -53,7 +54,7 @@ def tracer() -> Iterator[Path]:
 def tracing(box: Box, tracer: Path, **host: Any) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """A container that traces, and what it has caught at the end."""
     script = f"/trace/tracer {NAME} /stop"
-    host = {"Binds": [f"{tracer}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **host}
+    host = {"Binds": [f"{tracer}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **OF_THE_HOST, **host}
     it = begin(box, script, HostConfig=host)
     caught: list[dict[str, str]] = []
     eventually(lambda: "ready" in box.logs(it))
@@ -105,7 +106,7 @@ def test_a_tracer_gets_nothing_by_a_joining_process(
 
 def test_a_tracer_gets_nothing_by_a_session_of_who_is_joined(box: Box, tracer: Path) -> None:
     """Sessions of a container that may not trace, seen by one that joined its processes."""
-    joined = begin(box)
+    joined = begin(box, HostConfig=OF_THE_HOST)
     with tracing(box, tracer, PidMode=f"container:{joined}") as (_, caught):
         repeat(6, lambda body: execute(box, joined, "true", **body))
     check(caught, mask(DEFAULT), cgroup="other")  # its own is not the tracer's
@@ -116,7 +117,8 @@ def test_a_tracer_gets_nothing_by_who_joins(box: Box, tracer: Path) -> None:
     with tracing(box, tracer) as (it, caught):
 
         def joiner(body: dict[str, Any]) -> None:
-            joining = begin(box, HostConfig={"PidMode": f"container:{it}"}, **body)
+            host = {"PidMode": f"container:{it}", **OF_THE_HOST}
+            joining = begin(box, HostConfig=host, **body)
             assert execute(box, joining, "true", **body) == ""
             box.daemon.request("DELETE", f"/containers/{joining}?force=1")
 
