@@ -12,6 +12,7 @@ from supervisor.docker.exec import ExecBody
 from supervisor.docker.views import ExecView
 from supervisor.engine.attach import DEFAULT_DETACH_KEYS
 from supervisor.engine.container import Container
+from supervisor.engine.joins import is_watched
 from supervisor.engine.record import Record
 from supervisor.errors import Conflict, InitError, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
@@ -112,6 +113,7 @@ class ExecSessions:
         task = container.task
         if task is None or task.shim is None:
             raise Conflict(f"Container {container.id} is not running")
+        containers = self._engine.containers.values()
         session.started = session.running = True
         self._emit(session, "exec_start")
         body = session.body
@@ -131,6 +133,7 @@ class ExecSessions:
                 framed=framed,
                 detach_keys=keys.hex(),
                 preface=preface.hex(),
+                **({"watched": True} if is_watched(container, containers) else {}),
                 **({"cgroup": session.cgroup} if session.cgroup else {}),
             )
         except InitError as error:

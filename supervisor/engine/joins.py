@@ -7,12 +7,12 @@ reaped it, no other process can have had that pid.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from supervisor.errors import Conflict, InvalidArgument, NotFound, OrlopError
-from supervisor.kernel.namespaces import PROC_NAMES
+from supervisor.kernel.namespaces import PROC_NAMES, namespace_inode
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec.namespaces import HOST, donors, parse_userns
 from supervisor.spec.networks import CONTAINER_PREFIX
@@ -62,6 +62,30 @@ def check_donors(find: Callable[[str], Container], container: Container) -> dict
             raise Conflict(f"joining {kind} namespace of container: {error}") from None
         _check(kind, donor, container.record.options)
     return found
+
+
+def is_watched(container: Container, others: Iterable[Container]) -> bool:
+    """Whether another running container has joined this one's processes: it sees new ones, and
+    may be allowed to trace them."""
+    joined = [
+        other.state.pid
+        for other in others
+        if other is not container and other.state.pid and "pid" in donors(other.record.options)
+    ]
+    if not joined:
+        return False
+    try:
+        own = namespace_inode(container.state.pid, "pid")
+    except OSError:
+        return True  # whoever it was is gone, and so will be the session
+    return any(_is_in(pid, own) for pid in joined)
+
+
+def _is_in(pid: int, inode: int) -> bool:
+    try:
+        return namespace_inode(pid, "pid") == inode
+    except OSError:
+        return False  # it has ended
 
 
 def _check(kind: str, donor: Container, asking: ContainerOptions) -> None:

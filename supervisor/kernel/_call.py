@@ -35,6 +35,7 @@ _COMMON = {
 _X86_64 = {
     "rt_sigaction": 13,
     "rt_sigprocmask": 14,
+    "clone": 56,
     "capget": 125,
     "capset": 126,
     "pivot_root": 155,
@@ -48,6 +49,7 @@ _AARCH64 = {
     "capset": 91,
     "rt_sigaction": 134,
     "rt_sigprocmask": 135,
+    "clone": 220,
     "keyctl": 219,
     "seccomp": 277,
     "bpf": 280,

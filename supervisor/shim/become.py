@@ -135,9 +135,19 @@ def raise_limits(wanted: Process) -> None:
 
 def connect_stdio(b: Becoming) -> None:
     """Make the three streams 0–2 and, with a terminal, make it the controlling one."""
+    lead_session(b, b.stdio[0])
+    take_streams(b)
+
+
+def lead_session(b: Becoming, terminal: int) -> None:
+    """A session of its own, with the terminal, if there is one. Needs no capability."""
     os.setsid()
     if b.process.terminal:
-        tty.make_controlling(b.stdio[0])
+        tty.make_controlling(terminal)
+
+
+def take_streams(b: Becoming) -> None:
+    """Make the three streams 0–2, the user's own where they may be."""
     assert b.ids is not None
     for fd in set(b.stdio):
         mode = os.fstat(fd).st_mode

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from supervisor.errors import InitError
 from supervisor.kernel import paths, vfork
 from supervisor.kernel.process import command_line_as
-from supervisor.shim import exec_stage
+from supervisor.shim import exec_stage, exec_unseen, handshake
 from supervisor.shim.failure import on_one_line
 from supervisor.shim.init_state import let_go
 from supervisor.shim.loop import IN, Loop
@@ -30,6 +30,7 @@ class Launcher:
     open_tasks: Callable[[], tuple[int, ...]]
     owner: int
     shares_memory: bool
+    unseen: bool  # somebody there may trace: see `exec_unseen`
 
 
 class ExecSession:
@@ -55,6 +56,7 @@ class ExecSession:
         self.ready = False
         self.started = False
         self.sync: socket.socket | None = None
+        self.only_from = 0  # the pid whose words count; 0: whoever has the other end
 
     def launch(self, loop: Loop, launcher: Launcher, process: Process) -> None:
         """Have the stage; the rest follows in callbacks."""
@@ -82,6 +84,8 @@ class ExecSession:
             cgroup = os.open(launcher.cgroup_path, paths.DIRECTORY)
             opened.append(cgroup)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if launcher.unseen:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         with sync, command_line_as("orlop-exec"):  # the container may read it
             stage = exec_stage.ExecStage(
                 process=process,
@@ -93,9 +97,15 @@ class ExecSession:
                 stdio=far,
                 shares_memory=launcher.shares_memory,
             )
-            self.stage_pid, pidfd = vfork.spawn(
-                lambda: exec_stage.main(stage), share=launcher.shares_memory
-            )
+            if launcher.unseen:
+                self.stage_pid, pidfd = vfork.spawn(
+                    lambda: exec_unseen.main(stage), share=False, cgroup_fd=cgroup
+                )
+                self.only_from = self.stage_pid
+            else:
+                self.stage_pid, pidfd = vfork.spawn(
+                    lambda: exec_stage.main(stage), share=launcher.shares_memory
+                )
             os.close(pidfd)
             let_go(stage)
         return near
@@ -128,11 +138,15 @@ class ExecSession:
     def _stage_speaks(self) -> bool:
         assert self.sync is not None
         try:
-            packet, fds, _, _ = socket.recv_fds(self.sync, 65536, 1)
+            packet, fds, sender = handshake.receive(self.sync)
         except BlockingIOError:
             return False
         except OSError:
-            packet, fds = b"", []
+            packet, fds, sender = b"", [], 0
+        if packet and self.only_from and sender != self.only_from:
+            handshake.close_all(fds)
+            self._hear_stranger(packet)
+            return True
         if not packet:
             self._close_sync()
             if self.error is None and self.ready and self.pid:
@@ -142,13 +156,18 @@ class ExecSession:
         if "pid" in message:
             self.pid = message["pid"]
         elif message.get("pty"):
-            os.set_inheritable(fds[0], False)
             self.session.use_terminal(fds[0])
         elif message.get("ready"):
             self.ready = True
         else:
             self.error = InitError.from_json(message)
         return True
+
+    def _hear_stranger(self, packet: bytes) -> None:
+        """The last words of the process, or what somebody says who has taken it over."""
+        if self.error is not None:
+            self._close_sync()  # the process has only one thing to say
+        self.error = self.error or handshake.last_words(packet)
 
     def _close_sync(self) -> None:
         if self.sync is not None:

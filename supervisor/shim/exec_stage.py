@@ -9,8 +9,9 @@
      │ ◄────────────────────── end of file ────────────── │
 
 The stage exists because a pid namespace is only entered by children, and because the shim
-itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. In a
-container that may trace it (`userns.may_share_memory`) both are forks.
+itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. With a
+user namespace (`userns.may_share_memory`) both are forks. Where somebody in the container may
+trace the process it is `exec_unseen`'s.
 """
 
 import os

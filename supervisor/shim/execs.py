@@ -52,6 +52,7 @@ class Execs:
             open_tasks=lambda: open_tasks(spec),
             owner=root_of(spec),
             shares_memory=may_share_memory(spec),
+            unseen=bool(request.get("watched")) or may_be_traced(spec),
         )
         session = Session(self.loop, log=None, stdin_once=True)
         name = str(request["exec"])
@@ -92,6 +93,17 @@ class Execs:
         ended = [name for name, session in self.sessions.items() if session.code is not None]
         for name in ended[: max(0, len(ended) - REMEMBERED)]:
             del self.sessions[name]
+
+
+def may_be_traced(spec: Spec) -> bool:
+    """Whether a process in the container's pid namespace may have CAP_SYS_PTRACE over root.
+
+    In a user namespace of its own nobody has it over what comes from outside, unless its
+    processes are in another container's sight.
+    """
+    if spec.uid_mappings:
+        return False
+    return "pid" in spec.given or "CAP_SYS_PTRACE" in spec.process.capabilities.bounding
 
 
 def _cgroup(spec: Spec, name: str) -> str:

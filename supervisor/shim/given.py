@@ -1,9 +1,9 @@
 """Namespaces that a container is given at its start instead of having its own made.
 
-They come with the `start` request, a descriptor each; the names say which is which. A pid
-namespace is entered by being born in it, so that the shim has its own children born there for
-the moment of clone3; init joins the others itself (setns(2)). In a user namespace init is born by
-`userns.spawn`, which sees to both.
+They come with the `start` request, a descriptor each; the names say which is which. Init joins
+them itself (setns(2)). A pid namespace is entered by being born in it: by init's one child, which
+becomes the container's process (see `unseen`), or by init where only from inside a proc of it can
+be made. In a user namespace init is born by `userns.spawn`, which sees to both.
 """
 
 import errno
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from supervisor.errors import InitError
+from supervisor.errors import InitError, KernelError
 from supervisor.kernel import mounts, namespaces, paths
 from supervisor.spec.types import Spec
 from supervisor.wire.shim_protocol import Message
@@ -43,6 +43,18 @@ def refuse_early(spec: Spec) -> None:
         )
 
 
+def may_stay_outside(fd: int) -> bool:
+    """Whether a proc of the pid namespace `fd` can be made outside it (Linux 6.17)."""
+    context = mounts.fsopen("proc")
+    try:
+        mounts.fsconfig_fd(context, "pidns", fd)
+    except KernelError:
+        return False
+    finally:
+        os.close(context)
+    return True
+
+
 @contextmanager
 def children_in(fd: int | None) -> Iterator[None]:
     """Children cloned in the block are born in that pid namespace; None changes nothing.
@@ -68,7 +80,7 @@ def children_in(fd: int | None) -> Iterator[None]:
 
 
 def join(given: Mapping[str, int]) -> None:
-    """Enter what was given, in init: user and pid were entered by birth, mount is looked into."""
+    """Enter what was given, in init: user and pid are entered by birth, mount is looked into."""
     for kind, fd in given.items():
         if kind not in ("user", "pid", "mount"):
             namespaces.setns(fd, namespaces.NAMESPACE_FLAGS[kind])

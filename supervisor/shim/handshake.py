@@ -1,13 +1,18 @@
 """What a shim and its child, an init or an exec session's stage, say to each other."""
 
 import json
+import os
 import socket
+import struct
 from collections.abc import Mapping
 
-from supervisor.errors import InitError
+from supervisor.errors import InitError, ProtocolError
 
 GO = b"go"
 ERROR_TEXT = 2048
+_RECEIVED = 65536
+_CREDENTIALS = struct.Struct("3i")  # struct ucred of unix(7): pid, uid, gid
+_FD = struct.Struct("i")
 
 
 def send(sync: socket.socket, message: Mapping[str, object], fds: tuple[int, ...] = ()) -> None:
@@ -16,6 +21,40 @@ def send(sync: socket.socket, message: Mapping[str, object], fds: tuple[int, ...
         socket.send_fds(sync, [json.dumps(dict(message)).encode()], list(fds))
     except OSError:
         pass
+
+
+def receive(sync: socket.socket) -> tuple[bytes, list[int], int]:
+    """One message at the shim's end: its bytes, descriptors (close-on-exec), sender's pid.
+
+    The pid is the kernel's word, in the receiver's pid namespace; 0 without SO_PASSCRED.
+    """
+    room = socket.CMSG_SPACE(_FD.size) + socket.CMSG_SPACE(_CREDENTIALS.size)
+    packet, ancillary, _, _ = sync.recvmsg(_RECEIVED, room, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    sender = 0
+    for level, kind, data in ancillary:
+        if level != socket.SOL_SOCKET:
+            continue
+        if kind == socket.SCM_RIGHTS:
+            whole = data[: len(data) - len(data) % _FD.size]
+            fds += [fd for (fd,) in _FD.iter_unpack(whole)]
+        elif kind == socket.SCM_CREDENTIALS:
+            sender = _CREDENTIALS.unpack(data)[0]
+    return packet, fds, sender
+
+
+def last_words(packet: bytes) -> InitError:
+    """What somebody says who may not be ours: a failure, in whatever words."""
+    try:
+        return InitError.from_json(json.loads(packet))
+    except (ValueError, ProtocolError, RecursionError):
+        return InitError(step="exec", path="", errno=0, message="exec: it cannot be run")
+
+
+def close_all(fds: list[int]) -> None:
+    """Close what came with a message that is not taken."""
+    for fd in fds:
+        os.close(fd)
 
 
 def send_error(sync: socket.socket, error: InitError) -> None:

@@ -20,7 +20,7 @@ import stat
 from supervisor import failpoints
 from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process
-from supervisor.shim import become, given, pid1
+from supervisor.shim import become, given, pid1, unseen
 from supervisor.shim.failure import run_steps
 from supervisor.shim.handshake import GO, send, send_error
 from supervisor.shim.init_devices import is_null, make_devices, open_console
@@ -46,6 +46,8 @@ def main(init: Init) -> None:
             os._exit(0)  # the shim gave up (or died): no container without a shim
         assert init.becoming is not None
         failpoints.hit("init.execve")
+        if init.unseen:
+            unseen.have_process(init.becoming, init.sync)
         become.confine(init.becoming)
         if init.spec.init:
             pid1.run(init.becoming, init.sync.fileno())
@@ -99,6 +101,13 @@ def become_mapped_root(init: Init) -> None:
     """Be root of the user namespace that we were born in."""
     if init.mapped:
         become.take_mapped_root()
+
+
+def stay_outside(init: Init) -> None:
+    """Have the container's process, our child, born in the pid namespace that was given."""
+    if init.unseen:
+        init.pid_namespace = init.given.pop("pid")
+        namespaces.setns(init.pid_namespace, namespaces.CLONE_NEWPID)
 
 
 def join_namespaces(init: Init) -> None:
@@ -177,7 +186,7 @@ def pivot(init: Init) -> None:
 
 def make_proc(init: Init) -> None:
     """A proc of the new pid namespace, detached at first: ours whatever is mounted where."""
-    init.proc = new_filesystem("proc", MountOptions())
+    init.proc = new_filesystem("proc", MountOptions(), init.pid_namespace)
 
 
 def apply_sysctls(init: Init) -> None:
@@ -288,7 +297,9 @@ def prepare_process(init: Init) -> None:
         process=init.spec.process, root_fd=init.root, stdio=init.stdio, make_cwd=True
     )
     process.close_all_but(init.sync.fileno(), init.root, *init.stdio)
-    run_steps(become.STEPS, init.becoming)
+    run_steps(unseen.STEPS if init.unseen else become.STEPS, init.becoming)
+    if init.unseen:
+        process.close_all_but(init.sync.fileno())
     # Changing ids cleared the death signal (prctl(2)).
     process.set_parent_death_signal(signal.SIGKILL)
 
@@ -301,6 +312,8 @@ STEPS = (
     ("tie to shim", tie_to_shim),
     # Before there is anything of the container's that could lead to one of them.
     ("descriptors", close_the_shims),
+    # Before the user namespace, which has no rights to it.
+    ("pid namespace", stay_outside),
     # Before any mount: in a user namespace only its root may mount.
     ("user namespace", become_mapped_root),
     ("join namespaces", join_namespaces),

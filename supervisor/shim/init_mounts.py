@@ -45,6 +45,8 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
     if mount.type == "proc" and not options.data and init.proc >= 0:
         fd, init.proc = init.proc, -1
         mounts.mount_setattr(fd, "", set=options.attr_set)
+    elif mount.type == "proc":
+        fd = new_filesystem("proc", options, init.pid_namespace)
     else:
         fd = new_filesystem(mount.type, options)
     attach(init, fd, mount.destination, folder=True)
@@ -70,11 +72,16 @@ def change_attributes(fd: int, options: MountOptions) -> None:
         )
 
 
-def new_filesystem(fstype: str, options: MountOptions) -> int:
-    """A detached mount of a new instance of `fstype` with its data options and flags."""
+def new_filesystem(fstype: str, options: MountOptions, pid_namespace: int = -1) -> int:
+    """A detached mount of a new instance of `fstype` with its data options and flags.
+
+    A proc is of the caller's pid namespace, or of another one by its descriptor.
+    """
     context = mounts.fsopen(fstype)
     try:
         mounts.fsconfig_string(context, "source", fstype)
+        if pid_namespace >= 0:
+            mounts.fsconfig_fd(context, "pidns", pid_namespace)
         for key, value in options.data:
             if value is None:
                 mounts.fsconfig_flag(context, key)

@@ -14,7 +14,8 @@ class Init:
 
     `host_proc` is the host's /proc; `cgroup_tasks` are the v1 `tasks` files opened by the shim;
     `stdio` the pipes' far ends ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the
-    namespaces to join; `start_at_once`: the start was asked for before there was an init.
+    namespaces to join; `start_at_once`: the start was asked for before there was an init;
+    `unseen`: the container's process is born at the end, in a pid namespace where it may be traced.
     """
 
     spec: Spec
@@ -25,10 +26,12 @@ class Init:
     stdio: tuple[int, int, int]
     given: dict[str, int] = field(default_factory=dict)
     start_at_once: bool = False
+    unseen: bool = False
     host_devices: dict[str, int] = field(default_factory=dict)
     joined_mounts: dict[str, int] = field(default_factory=dict)
     root: int = -1
     proc: int = -1
+    pid_namespace: int = -1
     dev: int = -1
     becoming: become.Becoming | None = None
 

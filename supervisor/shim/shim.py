@@ -123,6 +123,8 @@ class Shim:
         self.joined: dict[str, int] = {}  # ours, while init's network is wired
         self.pid = 0
         self.pidfd = -1
+        self.unborn = False  # init is still to have the process that the container is
+        self.only_from = 0  # the pid whose words count; 0: whoever has the other end
         self.root = -1
         self.sync: socket.socket | None = None
         self.starting: tuple[Peer, Message] | None = None
@@ -198,7 +200,20 @@ class Shim:
         if spec.cgroup.unified:
             group = os.open(spec.cgroup.unified, paths.DIRECTORY)
         proc = os.open("/proc", paths.DIRECTORY)
-        child = Init(spec, sync, prepared, proc, tasks, far, dict(joined), self.start_at_once)
+        # Who is in another's pid namespace may be traced there: it is born at init's end. But not
+        # in a user namespace: see `userns.may_share_memory`.
+        self.unborn = (
+            "pid" in joined
+            and not spec.uid_mappings
+            and given.may_stay_outside(joined["pid"])
+        )
+        if self.unborn:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        child = Init(
+            *(spec, sync, prepared, proc, tasks, far, dict(joined)),
+            start_at_once=self.start_at_once,
+            unseen=self.unborn,
+        )
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
         share = self.start_at_once and not spec.init and userns.may_share_memory(spec)
         try:
@@ -216,6 +231,7 @@ class Shim:
         failpoints.hit("shim.cloned")
         prepared.close_binds()
         self.pid, self.pidfd, self.sync = pid, pidfd, near
+        self.only_from = pid if self.unborn else 0
         near.setblocking(False)
         self.loop.add(near.fileno(), IN, self._init_speaks)
 
@@ -229,7 +245,8 @@ class Shim:
                 os.close(ours)
                 init.main(child)
 
-            with given.children_in(joined.get("pid")), hollow.entered(self.empty):
+            born_in = None if child.unseen else joined.get("pid")
+            with given.children_in(born_in), hollow.entered(self.empty):
                 return vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         return userns.spawn(
             lambda: init.main(child),
@@ -278,19 +295,31 @@ class Shim:
         if self.sync is None:
             return False
         try:
-            packet, fds, _, _ = socket.recv_fds(self.sync, 65536, 1)
+            packet, fds, sender = handshake.receive(self.sync)
         except BlockingIOError:
             return False
         except OSError:
-            packet, fds = b"", []
+            packet, fds, sender = b"", [], 0
+        if packet and self.only_from not in (0, sender):
+            handshake.close_all(fds)
+            if self.error is not None:
+                self._close_sync()  # the process has only one thing to say
+            self.error = self.error or handshake.last_words(packet)
+            return True
         if not packet:
             self._close_sync()
-            if self.phase == "starting":
+            if self.phase == "starting" and self.error is None:
                 self._started()
             return False
-        message = json.loads(packet)
-        if message.get("pty"):
-            os.set_inheritable(fds[0], False)
+        self._take_from_init(json.loads(packet), fds)
+        return True
+
+    def _take_from_init(self, message: Message, fds: list[int]) -> None:
+        if "pid" in message:
+            os.close(self.pidfd)
+            self.pid, self.pidfd = message["pid"], process.pidfd_open(message["pid"])
+            self.unborn = False
+        elif message.get("pty"):
             self.session.use_terminal(fds[0])
         elif message.get("ready") and self.start_at_once:
             self.phase = "starting"
@@ -303,7 +332,6 @@ class Shim:
             # The exit follows at once; SIGCHLD brings it.
             self.error = InitError.from_json(message)
             self._close_sync()
-        return True
 
     def _close_sync(self) -> None:
         if self.sync is not None:
@@ -348,11 +376,14 @@ class Shim:
             pass
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                # Until init has told its child's pid, that child is not reaped.
+                pid, status = os.waitpid(self.pid if self.unborn else -1, os.WNOHANG)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            while self.unborn and self._hear_init():
+                pass
             if pid == self.pid:
                 self._init_ended(status)
                 continue

@@ -35,6 +35,8 @@ def _limit(field: str, parse: Callable[[str], Any], word: str) -> Key:
     return key
 
 
+_MOST_REPLICAS = 10_000
+"""Each is a name to begin with: a number of any size would take all memory."""
 _MEMORY = ("Memory", parse_size)
 _RESERVED = ("MemoryReservation", parse_size)
 _CPUS = ("NanoCpus", parse_cpus)
@@ -75,6 +77,8 @@ def _resources(draft: Draft, node: Node) -> None:
 
 def _replicas(draft: Draft, node: Node, word: str) -> None:
     number = draft.reader.number(node)
+    if number > _MOST_REPLICAS:
+        raise Wrong(node.place, f"{word} is at most {_MOST_REPLICAS:,}: {number} is too much")
     draft.agree("replicas", number, word, node)
     del draft.host["replicas"]
     draft.replicas = number

@@ -66,20 +66,24 @@ async def _converse(data: bytes) -> bytes:
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
     client = trio.SocketStream(trio.socket.from_stdlib_socket(far))
     answered = b""
-    async with trio.open_nursery() as nursery:
-        engine = FakeEngine(nursery)
-        server = Server(engine)
-        await engine.networks.load()
-        read_only = bool(data[:1]) and bool(data[0] & 1)
-        peer = replace(peer_of(stream.socket), read_only=read_only)
-        nursery.start_soon(server._serve_connection, stream, peer)
-        with trio.move_on_after(_PATIENCE) as patience:
-            async with trio.open_nursery() as talking:
-                talking.start_soon(_send, client, pieces(data), engine)
-                answered = await _received(client)
-        await client.aclose()
-        _end_containers(engine)
-        nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
+    async with trio.open_nursery() as watching:
+        async with trio.open_nursery() as nursery:
+            engine = FakeEngine(nursery)
+            server = Server(engine)
+            watching.start_soon(server._hang_ups.run)
+            await engine.networks.load()
+            read_only = bool(data[:1]) and bool(data[0] & 1)
+            peer = replace(peer_of(stream.socket), read_only=read_only)
+            nursery.start_soon(server._serve_connection, stream, peer)
+            with trio.move_on_after(_PATIENCE) as patience:
+                async with trio.open_nursery() as talking:
+                    talking.start_soon(_send, client, pieces(data), engine)
+                    answered = await _received(client)
+            await client.aclose()
+            _end_containers(engine)
+            nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
+        watching.cancel_scope.cancel()
+    server._hang_ups.close()
     assert not patience.cancelled_caught, "the connection does not end"
     assert not nursery.cancel_scope.cancelled_caught, "the server does not let go"
     assert not (read_only and engine.containers), "a read-only connection made a container"

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 import pytest
 
+from supervisor.engine import joins
 from supervisor.engine.container import Container
-from supervisor.engine.joins import check_donors, join_fds
+from supervisor.engine.joins import check_donors, is_watched, join_fds
 from supervisor.errors import Conflict, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
 from supervisor.spec.options import ContainerOptions
@@ -205,3 +206,30 @@ def test_ipc_that_is_shared_already(ipc: str) -> None:
 async def test_one_that_is_not_there_any_more() -> None:
     with pytest.raises(Conflict, match=r"joining pid namespace of container: No such container: x"):
         await World().join(pid="container:x")
+
+
+def _container(init: int, **options: Any) -> Container:
+    record = SimpleNamespace(name="web", options=ContainerOptions(**options))
+    return cast(Container, SimpleNamespace(record=record, state=SimpleNamespace(pid=init)))
+
+
+def test_who_has_joined_the_processes_watches() -> None:
+    own = _container(os.getpid())
+    joined = _container(os.getpid(), pid="container:web")
+    chain = _container(os.getpid(), pid="container:another")  # which joined it in its turn
+    assert is_watched(own, [own, joined])
+    assert is_watched(own, [chain, own])
+    # Neither who has joined something else, nor who does not run, nor who is gone.
+    assert not is_watched(own, [own, _container(os.getpid())])
+    assert not is_watched(own, [own, _container(os.getpid(), ipc="container:web")])
+    assert not is_watched(own, [own, _container(0, pid="container:web")])
+    assert not is_watched(own, [own, _container(1 << 22, pid="container:web")])
+    # Of one that is gone nothing can be said.
+    assert is_watched(_container(1 << 22), [joined])
+
+
+def test_who_has_joined_other_processes_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    inodes = {1: 10, 2: 20, 3: 10}
+    monkeypatch.setattr(joins, "namespace_inode", lambda pid, kind: inodes[pid])
+    assert not is_watched(_container(1), [_container(2, pid="container:other")])
+    assert is_watched(_container(1), [_container(3, pid="container:other")])

@@ -167,6 +167,7 @@ def test_keys(keys: str, asked: dict[str, Any]) -> None:
         ("deploy: {restart_policy: {}}", "5:14: restart_policy is not supported: give restart"),
         ("scale: -1", "5:12: -1: 0 is the least"),
         ("scale: 2\ndeploy: {replicas: 3}", "6:24: deploy.replicas differs from scale"),
+        ("scale: 10001", "5:12: scale is at most 10,000: 10001 is too much"),
         ("scale: 2\ncontainer_name: x", "6:5: container_name is for one replica only"),
         ("container_name: -x", "5:21: '-x' is no name of a container"),
         ("restart: sometimes", "5:14: 'sometimes': no, always, unless-stopped"),
