@@ -92,7 +92,8 @@ class Connection:
         """
         self.request = None
         data, whole = b"", False  # what was read last, and whether it is all that there is
-        begun = bool(self._h11.trailing_data[0])
+        early, closed = self._h11.trailing_data
+        begun = bool(early)
         if begun:
             # Requests that came in one piece must not keep other connections waiting.
             await trio.lowlevel.checkpoint()
@@ -100,7 +101,7 @@ class Connection:
         with trio.move_on_after(seconds) as scope:
             self.waiting = None if begun else scope
             while True:
-                event = self._h11.next_event()
+                event = self._h11.next_event() if begun or closed else h11.NEED_DATA
                 if isinstance(event, h11.Request):
                     self.waiting = None
                     if whole and not self._h11.trailing_data[0]:
