@@ -6,8 +6,10 @@ daemon/stats_unix.go); Docker's clients tell them apart by it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import is_
 from typing import Any
 
 from metrics.model import Container, Sample
@@ -77,12 +79,38 @@ _BLKIO = (
 )
 
 
+class Parts:
+    """Parts of one container's last answer, each with the figures that it was made of.
+
+    An idle container's figures are the very same objects as before (parse.group.Decoder).
+    """
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[tuple[object, ...], Any]] = {}
+
+    def part(self, name: str, make: Callable[..., Any], *figures: Any) -> Any:
+        """`make(*figures)`, or what that was the last time."""
+        made = self._made.get(name)
+        if made is not None and all(map(is_, made[0], figures)):
+            return made[1]
+        result = make(*figures)
+        self._made[name] = (figures, result)
+        return result
+
+
 def docker_stats(
-    container: Container, now: Sample | None, before: Sample | None, machine_memory: int
+    container: Container,
+    now: Sample | None,
+    before: Sample | None,
+    machine_memory: int,
+    parts: Parts | None = None,
 ) -> dict[str, Any]:
     """The answer's JSON. `now` None: the container does not run; `before` None: the first one.
 
-    Devices in `now` must have their numbers (`8:0`), not their names.
+    Devices in `now` must have their numbers (`8:0`), not their names. With `parts`, what has
+    not changed is shared with earlier answers.
     """
     head = {
         "name": f"/{container.name}",
@@ -94,18 +122,19 @@ def docker_stats(
         empty = {"pids_stats": {}, "blkio_stats": dict.fromkeys(_BLKIO), "num_procs": 0}
         rest = {"storage_stats": {}, "cpu_stats": _cpu(None), "precpu_stats": _cpu(None)}
         return head | empty | rest | {"memory_stats": {}}
-    figures = now.figures
+    figures, limits = now.figures, container.limits
+    part = (parts or Parts()).part
     answer = head | {
-        "pids_stats": _pids(figures, container.limits.pids),
-        "blkio_stats": _blkio(figures),
+        "pids_stats": _pids(figures, limits.pids),
+        "blkio_stats": part("blkio", _blkio, _is_v2(figures), figures.io),
         "num_procs": 0,
         "storage_stats": {},
         "cpu_stats": _cpu(now),
         "precpu_stats": _cpu(before),
-        "memory_stats": _memory(figures.memory, container.limits.memory, machine_memory),
+        "memory_stats": part("memory", _memory, figures.memory, limits.memory, machine_memory),
     }
     if figures.pressure is not None:
-        answer["orlop_pressure"] = _pressure(figures.pressure)
+        answer["orlop_pressure"] = part("pressure", _pressure, figures.pressure)
     if figures.network:
         answer["networks"] = {name: _link(link) for name, link in figures.network.items()}
     return answer
@@ -115,9 +144,13 @@ def _time(sample: Sample | None) -> str:
     if sample is None:
         return _NEVER
     seconds, nanoseconds = divmod(sample.at_ns, 1_000_000_000)
-    whole = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
-    return f"{whole}{fraction}Z"
+    return f"{_second(seconds)}{fraction}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _cpu(sample: Sample | None) -> dict[str, Any]:
@@ -171,12 +204,11 @@ def _pids(figures: Figures, limit: int) -> dict[str, int]:
     return answer
 
 
-def _blkio(figures: Figures) -> dict[str, Any]:
-    v2 = _is_v2(figures)
+def _blkio(v2: bool, io: Mapping[str, DeviceIo]) -> dict[str, Any]:
     answer: dict[str, Any] = {key: None if v2 else [] for key in _BLKIO}
-    answer[_BLKIO[0]] = _entries(figures.io, 0, 1) or answer[_BLKIO[0]]
+    answer[_BLKIO[0]] = _entries(io, 0, 1) or answer[_BLKIO[0]]
     if not v2:
-        answer[_BLKIO[1]] = _entries(figures.io, 2, 3)
+        answer[_BLKIO[1]] = _entries(io, 2, 3)
     return answer
 
 

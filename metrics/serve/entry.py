@@ -10,6 +10,7 @@ from metrics.model import Container, End, Final, Interface, Sample, Storage
 from metrics.parse import group
 from metrics.parse.figures import Cpu, Figures, Glance, Link, Memory
 from metrics.render import labels
+from metrics.render.docker_stats import Parts
 from metrics.render.live import Live
 from metrics.render.snapshot import Known, Row, Totals
 from metrics.serve.files import GroupFiles
@@ -41,6 +42,7 @@ class Entry:
         "interfaces",
         "last_end",
         "oom_kills_before",
+        "parts",
         "recent",
         "restarts",
         "seen",
@@ -69,6 +71,7 @@ class Entry:
         self.oom_kills_before = 0
         self.history = History(history)
         self.recent: deque[Sample] = deque(maxlen=_RECENT)
+        self.parts = Parts()
 
     # --- what it is -------------------------------------------------------------------------
 

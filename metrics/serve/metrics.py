@@ -71,7 +71,8 @@ class Metrics:
         entry = self.containers.get(id)
         if entry is None:
             raise KeyError(id)
-        return docker_stats(entry.container, now, before, self._sampler.machine_memory())
+        memory = self._sampler.machine_memory()
+        return docker_stats(entry.container, now, before, memory, entry.parts)
 
     def history(self, id: str) -> list[Point]:
         """The background samples of the last minute, the oldest first."""

@@ -33,6 +33,9 @@ log = logging.getLogger("orlop.metrics")
 SLICE_SECONDS = 0.002
 """How long the loop is kept before others get their turn."""
 
+CPU_SECONDS = 0.005
+"""How old the host's CPU times may be beside one container's: they advance by 0.01 s."""
+
 LINKS_SECONDS = 0.2
 """How old the interfaces' counters may be."""
 
@@ -62,6 +65,7 @@ class Sampler:
         self._links: dict[int, Link] = {}
         self._links_at = -math.inf
         self._times = CpuTimes(0, 0, 0, 0, 0, 0)
+        self._times_at = -math.inf
         self._storage: tuple[Storage, ...] = ()
         self._spent: dict[str, float] = dict.fromkeys(_COLLECTORS, 0.0)
         self._errors: Counter[str] = Counter()
@@ -91,7 +95,8 @@ class Sampler:
         entry = self.containers.get(id)
         if entry is None or entry.files is None:
             return None
-        self._read_cpu()
+        if self._clock() - self._times_at > CPU_SECONDS:
+            self._read_cpu()
         now = self._wall_ns()
         if not self.containers.read(entry, now, alone=True) or entry.figures is None:
             return None
@@ -230,6 +235,7 @@ class Sampler:
     def _read_cpu(self) -> None:
         try:
             self._times = self._host.cpu()
+            self._times_at = self._clock()
         except (OSError, Malformed) as error:
             self._wrong("host", str(error))
 

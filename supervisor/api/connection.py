@@ -6,6 +6,10 @@
 
 A connection takes one request after the other; pipelined ones wait in h11's buffer. What
 h11 refuses is answered by its status and the connection closed.
+
+A client's requests mostly have the same headers: one whose headers h11 has read before, and
+that has no body, is taken and answered without it (`plain_heads`). h11 is told of it when it
+has to do more than answer in one piece.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from functools import lru_cache
 import h11
 import trio
 
-from supervisor.api import limits
+from supervisor.api import limits, plain_heads
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import (
     BASE_HEADERS,
@@ -33,6 +37,7 @@ from supervisor.api.messages import (
     reason,
 )
 from supervisor.api.peer import Peer
+from supervisor.api.plain_heads import Head
 from supervisor.errors import InvalidArgument, OrlopError
 
 _READ_CHECKS = 500
@@ -72,20 +77,23 @@ class Connection:
         self._socket = stream.socket
         self._fd = stream.socket.fileno()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
-        self.request: h11.Request | None = None
+        self._untold = b""  # a plain request that h11 has not been told of
+        self.request: Head | None = None
         self.waiting: trio.CancelScope | None = None
         self.hijacked = False
         self.on_status: Callable[[int], None] | None = None
 
     # --- requests -----------------------------------------------------------------------
 
-    async def next_request(self) -> h11.Request | None:
+    async def next_request(self) -> Head | None:
         """The next request's head, None when there will be none.
 
         Raises h11.RemoteProtocolError for what is no HTTP, RequestTimeout for a slow one.
         """
         self.request = None
-        begun = bool(self._h11.trailing_data[0])
+        data, whole = b"", False  # what was read last, and whether it is all that there is
+        early, closed = self._h11.trailing_data
+        begun = bool(early)
         if begun:
             # Requests that came in one piece must not keep other connections waiting.
             await trio.lowlevel.checkpoint()
@@ -93,17 +101,25 @@ class Connection:
         with trio.move_on_after(seconds) as scope:
             self.waiting = None if begun else scope
             while True:
-                event = self._h11.next_event()
+                event = self._h11.next_event() if begun or closed else h11.NEED_DATA
                 if isinstance(event, h11.Request):
                     self.waiting = None
-                    self.request = event
-                    return event
+                    if whole and not self._h11.trailing_data[0]:
+                        plain_heads.learn(data, event)
+                    self.request = Head(event.method, event.target, event.headers)
+                    return self.request
                 if event is not h11.NEED_DATA:
                     return None
-                await self._receive()
+                whole = not begun
+                data = await self._read()
                 if not begun:
                     begun, self.waiting = True, None
+                    self.request = plain_heads.find(data)
+                    if self.request is not None:
+                        self._untold = data
+                        return self.request
                     scope.deadline = trio.current_time() + limits.HEAD_SECONDS
+                self._h11.receive_data(data)
         self.waiting = None
         if begun and scope.cancelled_caught:
             raise RequestTimeout("the request's headers did not arrive in time")
@@ -111,6 +127,8 @@ class Connection:
 
     async def body(self) -> bytes:
         """The request's body; TooLarge past the limit, InvalidArgument where it is cut off."""
+        if self._untold:
+            return b""
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -137,6 +155,8 @@ class Connection:
 
         Raises InvalidArgument where the body is cut off or malformed, RequestTimeout.
         """
+        if self._untold:
+            return b""
         try:
             while self._h11.their_state is h11.SEND_BODY:
                 event = self._h11.next_event()
@@ -155,7 +175,7 @@ class Connection:
 
     def complete_request(self) -> bool:
         """Skip what was received of the request's body; True if that was all of it."""
-        while self._h11.their_state is not h11.DONE:
+        while not self._untold and self._h11.their_state is not h11.DONE:
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError:
@@ -176,18 +196,29 @@ class Connection:
         """What was received behind the request."""
         return bytes(self._h11.trailing_data[0])
 
+    def _told(self) -> h11.Connection:
+        """h11, told of the request if it was not."""
+        if self._untold:
+            self._h11.receive_data(self._untold)
+            self._untold = b""
+            events = self._h11.next_event(), self._h11.next_event()
+            assert isinstance(events[1], h11.EndOfMessage), events
+        return self._h11
+
     async def _receive(self, size: int = limits.RECEIVE_SIZE) -> None:
+        self._h11.receive_data(await self._read(size))
+
+    async def _read(self, size: int = limits.RECEIVE_SIZE) -> bytes:
         # Waiting comes first: a client that has asked waits for its answer before it asks more.
         # And a busy one gives way to the others here.
         while True:
             await trio.lowlevel.wait_readable(self._fd)
             try:
-                self._h11.receive_data(os.read(self._fd, size))
+                return os.read(self._fd, size)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise Disconnected(str(error)) from None
-            return
 
     async def _continue(self) -> None:
         if self._h11.they_are_waiting_for_100_continue:
@@ -205,16 +236,20 @@ class Connection:
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
         self.tell_status(answer.status)
-        head = self._h11.send(_response(answer.status, answer.headers, len(answer.body), date()))
         body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
+        if self._untold:
+            plain = _plain_head(answer, date())
+            await self._write(plain if is_head else plain + body)
+            return
+        head = self._h11.send(_response(answer.status, answer.headers, len(body), date()))
         data = self._h11.send(h11.Data(body)) if body and not is_head else b""
         self._h11.send(h11.EndOfMessage())
         await self._write(head + data)
 
     async def refuse(self, answer: Answer) -> None:
         """Write an answer to what could not be read to its end, as the last on this connection."""
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._told().our_state in (h11.IDLE, h11.SEND_RESPONSE):
             await self.answer(answer._replace(headers=(*answer.headers, _CLOSE)))
             await self._linger()
 
@@ -224,7 +259,7 @@ class Connection:
         event = h11.Response(
             status_code=status, headers=base_headers() + headers, reason=reason(status)
         )
-        await self._write(self._h11.send(event))
+        await self._write(self._told().send(event))
 
     async def chunk(self, data: bytes) -> None:
         """Write a piece of a streamed answer."""
@@ -246,7 +281,7 @@ class Connection:
         assert self.request is not None
         content = [(b"Content-Type", content_type)]
         if any(name == b"upgrade" for name, _ in self.request.headers):
-            head = self._h11.send(
+            head = self._told().send(
                 h11.InformationalResponse(
                     status_code=101, headers=content + _UPGRADE, reason=b"UPGRADED"
                 )
@@ -268,6 +303,9 @@ class Connection:
 
     def next_cycle(self) -> bool:
         """Make ready for another request; False where the connection is over."""
+        if self._untold and not self.hijacked:  # answered in one piece, and h11 knows of nothing
+            self._untold = b""
+            return True
         if self.hijacked or self._h11.our_state is not h11.DONE:
             return False
         if self._h11.their_state is not h11.DONE:
@@ -338,3 +376,18 @@ def _response(status: int, extra: tuple[Header, ...], length: int, date: bytes) 
     if status not in (204, 304):
         headers.append((b"Content-Length", b"%d" % length))
     return h11.Response(status_code=status, headers=headers, reason=reason(status))
+
+
+def _plain_head(answer: Answer, date: bytes) -> bytes:
+    """What h11 makes of `_response`."""
+    start = _plain_start(answer.status, answer.headers, date)
+    if answer.status in (204, 304):
+        return start + b"\r\n"
+    return b"%sContent-Length: %d\r\n\r\n" % (start, len(answer.body))
+
+
+@lru_cache(maxsize=64)
+def _plain_start(status: int, extra: tuple[Header, ...], date: bytes) -> bytes:
+    headers = (*BASE_HEADERS, (b"Date", date), *extra)
+    lines = [b"HTTP/1.1 %d %s" % (status, reason(status)), *(b"%s: %s" % one for one in headers)]
+    return b"\r\n".join(lines) + b"\r\n"

@@ -343,6 +343,8 @@ class EngineLike(Protocol):
 
     def inspect(self, ref: str) -> ContainerView: ...
 
+    def container_id(self, ref: str) -> str: ...
+
     def list(self) -> Sequence[ContainerView]:
         """All containers, newest first."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from supervisor.docker.host import API_VERSION
 from supervisor.errors import InvalidArgument
 
 MAX_QUERY_FIELDS = 1024
+_LONGEST_KEPT = 256
 
 JSON_TYPE = b"application/json"
 RAW_STREAM = b"application/vnd.docker.raw-stream"
@@ -93,10 +95,18 @@ def query_values(text: str, name: str) -> list[str]:
     return [value for key, value in _pairs(text) if key == name] if text else []
 
 
-def _pairs(text: str) -> list[tuple[str, str]]:
+def _pairs(text: str) -> Sequence[tuple[str, str]]:
+    return _split(text) if len(text) > _LONGEST_KEPT else _split_and_kept(text)
+
+
+def _split(text: str) -> Sequence[tuple[str, str]]:
     try:
         return parse_qsl(
             text, keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
         )
     except (UnicodeDecodeError, ValueError):
         raise InvalidArgument(f"invalid query string {text!r:.200}") from None
+
+
+# Clients ask for the same things again and again.
+_split_and_kept = lru_cache(maxsize=64)(_split)

@@ -21,7 +21,7 @@ async def container_stats(exchange: Exchange) -> Answer | None:
     a stream ends with the container's removal.
     """
     query, metering = exchange.query, exchange.engine.metering
-    container = exchange.engine.inspect(exchange.ref).id
+    container = exchange.engine.container_id(exchange.ref)
     once = boolean(query, "one-shot")
     if not boolean({"stream": "1", **query}, "stream"):
         return json_answer(metering.stats(container, compare=not once)[0])

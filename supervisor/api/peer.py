@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import h11
 import trio
 
+from supervisor.api.plain_heads import Head
 from supervisor.errors import Forbidden
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
@@ -53,7 +53,7 @@ def _subject(certificate: Mapping[str, Any]) -> str:
     return text.encode("unicode_escape").decode()[:_LONGEST]
 
 
-def refuse_web_pages(request: h11.Request) -> None:
+def refuse_web_pages(request: Head) -> None:
     """Forbidden for what a browser sends for a page that is not this daemon's own.
 
     Any page may make a browser send requests to a port on this host. Such a request names its

@@ -23,6 +23,7 @@ from supervisor.api.handlers import HANDLERS, STREAMED
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
 from supervisor.api.peer import Peer, peer_of, refuse_web_pages
+from supervisor.api.plain_heads import Head
 from supervisor.api.read_only import refuse_control
 from supervisor.api.tls import TlsStream, relay, shake_hands
 from supervisor.docker.routes import route
@@ -190,7 +191,7 @@ class Server:
             await connection.answer(answer)
         return connection.next_cycle()
 
-    async def _answer(self, connection: Connection, request: h11.Request) -> Answer | None:
+    async def _answer(self, connection: Connection, request: Head) -> Answer | None:
         begun, operation = time.perf_counter(), ""
         try:
             path, _, query = origin_form(request.target.decode("ascii")).partition("?")
@@ -220,9 +221,7 @@ class Server:
             self._engine.metering.answered(operation, answer.status, begun)
         return answer
 
-    def _error(
-        self, connection: Connection, request: h11.Request, error: Exception
-    ) -> Answer | None:
+    def _error(self, connection: Connection, request: Head, error: Exception) -> Answer | None:
         if isinstance(error, Disconnected):
             raise error
         if connection.answering:
@@ -275,7 +274,7 @@ def _keep_alive(sock: trio.socket.SocketType) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-def check_framing(request: h11.Request) -> None:
+def check_framing(request: Head) -> None:
     """AmbiguousFraming for a body with two lengths, which proxies and servers read differently."""
     names = {name for name, _ in request.headers}
     if b"content-length" in names and b"transfer-encoding" in names:

@@ -8,6 +8,7 @@ from typing import Any
 from supervisor.docker.times import rfc3339_nano
 from supervisor.docker.views import HostInfo
 from supervisor.oci.platform import architecture
+from supervisor.spec.mount_points import DRIVER
 
 API_VERSION = "1.51"
 MIN_API_VERSION = "1.24"
@@ -47,7 +48,7 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "Driver": info.driver,
         "DriverStatus": info.driver_status,
         "Plugins": {
-            "Volume": [],
+            "Volume": [DRIVER],
             "Network": ["bridge", "host", "null"],
             "Authorization": None,
             "Log": ["json-file", "local"],
@@ -60,7 +61,7 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "CPUShares": "cpu_shares" in limits,
         "CPUSet": "cpuset" in limits,
         "PidsLimit": "pids" in limits,
-        "IPv4Forwarding": False,
+        "IPv4Forwarding": info.forwarding,
         "Debug": False,
         "NFd": info.fds,
         "OomKillDisable": "oom_kill_disable" in limits,
@@ -81,9 +82,9 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "MemTotal": info.memory,
         "GenericResources": None,
         "DockerRootDir": info.root,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
+        "HttpProxy": info.http_proxy,
+        "HttpsProxy": info.https_proxy,
+        "NoProxy": info.no_proxy,
         "Name": info.name,
         "Labels": [],
         "ExperimentalBuild": False,
@@ -105,6 +106,7 @@ def info_json(info: HostInfo, now_ns: int) -> dict[str, Any]:
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
         "SecurityOptions": info.security_options,
+        "FirewallBackend": {"Driver": "nftables"},
         "CDISpecDirs": [],
         "Warnings": info.warnings or None,
     }

@@ -19,6 +19,7 @@ from supervisor.lifecycle.history import PastRun
 from supervisor.spec.mount_points import DRIVER, VOLUME, MountPoint
 from supervisor.spec.networks import BRIDGE, HOST
 from supervisor.spec.options import DEFAULT_SHM_SIZE
+from supervisor.spec.security import MASKED_PATHS, READONLY_PATHS, parse_security
 
 RUNTIME = "orlop"
 
@@ -34,6 +35,19 @@ _HIDDEN_WHEN_UNSET = (
     "Sysctls",
     "Mounts",
     "Init",
+)
+# As dockerd has them of a container of Docker's client; other lists are empty.
+_NULL_WHEN_UNSET = (
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "SecurityOpt",
+    "VolumesFrom",
 )
 
 
@@ -127,6 +141,14 @@ def host_config_json(host: HostConfig, network: str) -> dict[str, Any]:
     for name in _HIDDEN_WHEN_UNSET:
         if not value[name]:
             del value[name]
+    for name in _NULL_WHEN_UNSET:
+        value[name] = value[name] or None
+    if not host.privileged and not parse_security(host.security_opt).unconfined_paths:
+        if host.masked_paths is None:
+            value["MaskedPaths"] = MASKED_PATHS
+        if host.readonly_paths is None:
+            value["ReadonlyPaths"] = READONLY_PATHS
+    value["OomKillDisable"] = bool(host.oom_kill_disable)
     value["NetworkMode"] = network
     value["Runtime"] = RUNTIME
     value["IpcMode"] = host.ipc_mode or "private"

@@ -140,6 +140,8 @@ class HostInfo:
     security_options docker's "name=…" words
     insecure_…       registries that may do without TLS, and networks of them
     registry_mirrors of docker.io
+    forwarding       whether the host routes IPv4 packets
+    …_proxy          what registries are reached by, without credentials
     """
 
     id: str
@@ -168,6 +170,10 @@ class HostInfo:
     event_listeners: int = 0
     insecure_registries: tuple[str, ...] = ()
     registry_mirrors: tuple[str, ...] = ()
+    forwarding: bool = False
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
 
 
 LIMITS = frozenset(

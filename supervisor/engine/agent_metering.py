@@ -51,6 +51,7 @@ _OF_NETWORKS: Mapping[str, str] = {
     "NetworkDisconnect": "disconnect",
     "NetworkPrune": "prune",
 }
+_UNTOLD: AbstractContextManager[None] = nullcontext()
 _LOG_SECONDS = 15.0
 _OF_THE_SHIM: tuple[Stage, ...] = ("rootfs", "exec")
 
@@ -121,12 +122,12 @@ class AgentMetering:
 
     def operation(self, operation: str) -> AbstractContextManager[None]:
         """Around an operation of the API: how long it took, and whether it failed."""
-        if self._metrics is None:
-            return nullcontext()
-        name = _OPERATIONS.get(operation)
-        if name is None:
-            return self.network_operation(_OF_NETWORKS.get(operation, ""))
-        return self._container_operation(self._metrics, name)
+        if self._metrics is not None:
+            if (name := _OPERATIONS.get(operation)) is not None:
+                return self._container_operation(self._metrics, name)
+            if (network := _OF_NETWORKS.get(operation)) is not None:
+                return self.network_operation(network)
+        return _UNTOLD
 
     @contextmanager
     def _container_operation(self, metrics: Metrics, name: Operation) -> Iterator[None]:

@@ -25,6 +25,7 @@ from supervisor.spec.codec import to_json
 from supervisor.spec.mount_plan import plan_mounts
 from supervisor.spec.namespaces import Modes, read_modes
 from supervisor.spec.types import Mount
+from supervisor.store.comparisons import Comparisons
 from supervisor.store.work import work
 from supervisor.store.work_pipes import Output, draw, feed
 from supervisor.wire.path_stat import PathStat
@@ -51,6 +52,7 @@ class Archives:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._comparisons = Comparisons()
 
     async def stat(self, ref: str, path: str) -> PathStat:
         """What is at `path`: a link itself, unless the path ends in a slash or "/."."""
@@ -115,9 +117,8 @@ class Archives:
                 f"container {record.name} runs on a folder itself: there is nothing to compare"
             )
         upper = self._engine.host.root.bundle(record.id) / "upper"
-        result = await work("changes", {"upper": str(upper), "lowers": list(record.lowers)})
-        found = [Change(int(kind), str(path)) for kind, path in result["changes"]]
-        return without_stubs(found, record.stubs)
+        changes = await self._comparisons.of(str(upper), record.lowers)
+        return without_stubs([Change(kind, path) for kind, path in changes], record.stubs)
 
     def _emit(self, container: Container, action: str) -> None:
         self._engine.host.emit(container.record, action, {})

@@ -149,6 +149,10 @@ class Engine:
             raise NotFound(f"No such container: {ref}")
         return container
 
+    def container_id(self, ref: str) -> str:
+        """The whole id of what `find` finds."""
+        return self.find(ref).id
+
     def inspect(self, ref: str) -> ContainerView:
         """What there is to say about one container."""
         return view.container_view(self, self.find(ref))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from supervisor.oci.reference import DEFAULT_DOMAIN
 if TYPE_CHECKING:
     from supervisor.engine.engine import Engine
 
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 _BY_CONTROLLER = {
     "memory": ("memory", "swap"),
     "cpu": ("cpu_quota", "cpu_shares"),
@@ -56,6 +58,10 @@ def host_info(engine: Engine) -> HostInfo:
         memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         cgroup_version="2" if host.layout.kind == "unified" else "1",
         limits=frozenset(limits),
+        forwarding=_forwards(),
+        http_proxy=of_environment("http_proxy"),
+        https_proxy=of_environment("https_proxy"),
+        no_proxy=of_environment("no_proxy"),
         driver_status=(("Cgroup Layout", host.layout.kind),),
         security_options=security_options(host.facts, userns=engine.userns.gives),
         warnings=() if host.facts.filters else (UNFILTERED,),
@@ -65,6 +71,19 @@ def host_info(engine: Engine) -> HostInfo:
         insecure_registries=rules.insecure,
         registry_mirrors=rules.mirrors.get(DEFAULT_DOMAIN, ()),
     )
+
+
+def _forwards() -> bool:
+    try:
+        return Path("/proc/sys/net/ipv4/ip_forward").read_bytes().strip() == b"1"
+    except OSError:
+        return False
+
+
+def of_environment(name: str) -> str:
+    """What httpx reads for registries, without credentials."""
+    value = os.environ.get(name) or os.environ.get(name.upper(), "")
+    return _CREDENTIALS.sub("//xxxxx:xxxxx@", value)
 
 
 def _os_release() -> dict[str, str]:

@@ -144,6 +144,8 @@ class LogReader:
     def _following(self) -> int | None:
         """An open fd of the file after the current one, None where the current is the newest."""
         current = os.fstat(self._fd)
+        if _is(self._path, current):  # as nearly always
+            return None
         following = -1
         for path in reversed(self._files()):
             fd = _open(path)
@@ -181,6 +183,14 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return -1
+
+
+def _is(path: Path, status: os.stat_result) -> bool:
+    """Whether the file at `path` is the one of that status."""
+    try:
+        return os.path.samestat(os.stat(path), status)  # noqa: PTH116 - a Path's stat takes longer
+    except FileNotFoundError:
+        return False
 
 
 def _lines_from_end(fd: int, wanted: int) -> tuple[int, int]:

@@ -219,6 +219,11 @@ def _is_task(values: Collection[str], known: Collection[ContainerSummary]) -> Te
     return lambda c: shown
 
 
+def _isolation(values: Collection[str], known: Collection[ContainerSummary]) -> Test:
+    """A matter of Windows: dockerd on Linux takes it and shows all."""
+    return lambda c: True
+
+
 _KEYS: dict[str, Callable[[Collection[str], Collection[ContainerSummary]], Test]] = {
     "ancestor": _ancestor,
     "before": _before,
@@ -227,6 +232,7 @@ _KEYS: dict[str, Callable[[Collection[str], Collection[ContainerSummary]], Test]
     "health": _health,
     "id": _id,
     "is-task": _is_task,
+    "isolation": _isolation,
     "label": _label,
     "name": _name,
     "network": _network,

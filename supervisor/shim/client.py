@@ -5,7 +5,9 @@ container's stdin. Sending never blocks: pieces the socket does not take wait. A
 container keep the same pieces, so that many who read nothing cost little more than one.
 """
 
+import fcntl
 import socket
+import sys
 from collections.abc import Callable
 
 from supervisor.shim.loop import HUP, IN, OUT, Loop, Timer
@@ -16,7 +18,13 @@ BUFFER_LIMIT = 1 << 20
 PIECE_COST = 64
 """Bytes that keeping a piece costs beside its own."""
 PIECES_AT_ONCE = 16
-STALL_SECONDS = 10.0
+_SIOCOUTQ = 0x5411  # asm-generic/ioctls.h, as TIOCOUTQ
+PATIENCE_SECONDS = 5.0
+"""How long in all output waits for a client that does not read; what it reads earns time again."""
+SLOWEST = 8192
+"""Bytes a second: who reads as fast as that is always waited for."""
+LOOK_SECONDS = 0.5
+"""Between two looks at what one that output waits for has read."""
 
 
 class Client:
@@ -25,7 +33,7 @@ class Client:
     __slots__ = (
         *("loop", "stream", "wants", "stdin", "framed", "detacher", "on_change", "on_input"),
         *("on_gone", "pieces", "sent", "waiting", "reading", "input_paused", "finishing"),
-        *("closed", "stall", "was_full"),
+        *("closed", "was_full", "look", "patience", "taken", "read"),
     )
 
     def __init__(
@@ -57,8 +65,11 @@ class Client:
         self.input_paused = False
         self.finishing = False
         self.closed = False
-        self.stall: Timer | None = None
         self.was_full = False
+        self.look: Timer | None = None
+        self.patience = PATIENCE_SECONDS
+        self.taken = 0  # bytes that the socket has taken
+        self.read = 0  # of them, those that the client had read when it was last looked at
         stream.setblocking(False)
         loop.add(stream.fileno(), IN, self._ready)
 
@@ -82,7 +93,7 @@ class Client:
             self._take(data)
 
     def finish(self) -> None:
-        """No more output: close once the buffer is out (or the client stalls)."""
+        """No more output: close once the buffer is out, or the client reads nothing."""
         self.finishing = True
         self._flush()
 
@@ -99,8 +110,8 @@ class Client:
 
     def _close(self, detached: bool) -> None:
         self.closed = True
-        if self.stall is not None:
-            self.stall.cancel()
+        if self.look is not None:
+            self.look.cancel()
         self.loop.remove(self.stream.fileno())
         try:
             # shutdown, as another process may still hold a copy of this socket.
@@ -155,6 +166,7 @@ class Client:
     def _let_go(self, count: int) -> None:
         """The socket has taken `count` bytes more."""
         self.waiting -= count
+        self.taken += count
         count += self.sent
         taken = 0
         while taken < len(self.pieces) and count >= len(self.pieces[taken]):
@@ -171,12 +183,9 @@ class Client:
             while self.pieces:
                 first, *others = self.pieces[:PIECES_AT_ONCE]
                 self._let_go(self.stream.sendmsg([memoryview(first)[self.sent :], *others]))
-                if self.stall is not None:
-                    self.stall.cancel()
-                    self.stall = None
         except BlockingIOError:
-            if self.stall is None:
-                self.stall = self.loop.call_later(STALL_SECONDS, self._stalled)
+            if self.look is None and self._awaited:
+                self.look = self.loop.call_later(LOOK_SECONDS, self._look)
         except OSError:
             self._close(detached=False)
             return
@@ -188,14 +197,32 @@ class Client:
             self.was_full = self.full
             self.on_change()
 
-    def _stalled(self) -> None:
-        self.stall = None
-        if self.full or self.finishing:
+    @property
+    def _awaited(self) -> bool:
+        return self.full or self.finishing
+
+    def _look(self) -> None:
+        """Take time from a client that is waited for, give it some for what it has read."""
+        self.look = None
+        if not self._awaited:
+            return
+        # Not whether the socket takes more: a unix one does only when a client has read most.
+        read = max(self.read, self.taken - _unread(self.stream))
+        earned, self.read = (read - self.read) / SLOWEST, read
+        self.patience = min(PATIENCE_SECONDS, self.patience + earned) - LOOK_SECONDS
+        if self.patience <= 0:
             self.drop()
+        else:
+            self.look = self.loop.call_later(LOOK_SECONDS, self._look)
 
     def _watch(self) -> None:
         events = IN if self.reading and not self.input_paused else 0
         self.loop.modify(self.stream.fileno(), events | (OUT if self.pieces else 0))
+
+
+def _unread(stream: socket.socket) -> int:
+    """Bytes, and what keeping them costs, that the other side has not read (SIOCOUTQ, unix(7))."""
+    return int.from_bytes(fcntl.ioctl(stream.fileno(), _SIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 _last_header = (0, 0, b"")

@@ -1,7 +1,7 @@
 """The streams of one process in a container: its output to log and clients, its stdin.
 
 Output never waits for the log. It waits for an attached client only while that client
-keeps taking bytes (see `client.STALL_SECONDS`); without clients it is never held.
+keeps reading (see `client.PATIENCE_SECONDS`); without clients it is never held.
 """
 
 import fcntl

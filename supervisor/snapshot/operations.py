@@ -21,6 +21,7 @@ OPERATIONS: dict[str, str] = {
     "archive_put": "supervisor.snapshot.archive:run_put",
     "archive_stat": "supervisor.snapshot.archive:run_stat",
     "changes": "supervisor.snapshot.changes:run",
+    "changes_of_many": "supervisor.snapshot.changes:run_all",
     "decompress": "supervisor.snapshot.plain:run",
     "export": "supervisor.snapshot.export:run",
     "copy_up": "supervisor.snapshot.copy_up:run",

@@ -77,7 +77,7 @@ def test_clients_that_never_finish_their_request(rig: Rig, tell: Tell) -> None:
     assert p99 < limit(2)
 
 
-# One that attached is hung up on after 10 s in which it takes nothing.
+# One that attached is hung up on after 5 s without a read.
 SILENT = ["logs?stdout=1&follow=1", *(["attach?stream=1&stdout=1"] if FULL else [])]
 
 

@@ -280,6 +280,9 @@ class FakeEngine:
         self.find(ref)
         return ["PID", "CMD"], [["4711", ps_args]]
 
+    def container_id(self, ref: str) -> str:
+        return self.find(ref).view.id
+
     def inspect(self, ref: str) -> ContainerView:
         return self.find(ref).view
 

@@ -327,3 +327,30 @@ def test_image_json() -> None:
     assert shown["Config"]["Cmd"] == ("/bin/sh",)
     assert shown["Config"]["Entrypoint"] is None
     assert shown["Config"]["ExposedPorts"] == {"80/tcp": {}}
+
+
+def test_what_was_not_asked_for_is_null_or_what_the_container_got() -> None:
+    """As dockerd 28.5 answered of a container that Docker's client made."""
+    shown = container_json(view())["HostConfig"]
+    null = {name for name, value in shown.items() if value is None}
+    assert null == {
+        *("Binds", "CapAdd", "CapDrop", "DeviceCgroupRules", "DeviceRequests", "ExtraHosts"),
+        *("GroupAdd", "Links", "MemorySwappiness", "PidsLimit", "SecurityOpt", "VolumesFrom"),
+    }
+    assert shown["OomKillDisable"] is False
+    assert "/proc/kcore" in shown["MaskedPaths"]
+    assert "/proc/sys" in shown["ReadonlyPaths"]
+
+
+@pytest.mark.parametrize(
+    "host, masked",
+    [
+        ({"MaskedPaths": [], "ReadonlyPaths": []}, ()),
+        ({"MaskedPaths": ["/x"], "ReadonlyPaths": ["/x"]}, ("/x",)),
+        ({"Privileged": True}, None),
+        ({"SecurityOpt": ["systempaths=unconfined"]}, None),
+    ],
+)
+def test_paths_that_are_covered(host: dict[str, Any], masked: tuple[str, ...] | None) -> None:
+    shown = container_json(view(host))["HostConfig"]
+    assert (shown["MaskedPaths"], shown["ReadonlyPaths"]) == (masked, masked)

@@ -136,3 +136,4 @@ def test_a_pseudo_network_is_found_by_its_name() -> None:
 def test_info_knows_the_drivers() -> None:
     info = info_json(HostInfo(id="x", name="h", version="1", root="/r"), 0)
     assert info["Plugins"]["Network"] == ["bridge", "host", "null"]
+    assert info["Plugins"]["Volume"] == ["local"]

@@ -87,6 +87,7 @@ def found(**raw: Any) -> list[str]:
         ({"expose": ["50-60/udp"]}, ["web-1"]),
         ({"is_task": ["false"]}, ["web-1", "job", "new-web"]),
         ({"is_task": ["true"]}, []),
+        ({"isolation": ["process"]}, ["web-1", "job", "new-web"]),
         ({"name": ["web"], "status": ["created"]}, ["new-web"]),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from metrics.model import Limits, Sample
 from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Pressure, Tasks
-from metrics.render.docker_stats import docker_stats
+from metrics.render.docker_stats import Parts, docker_stats
 from tests.unit.metrics import snapshots
 
 MACHINE = 25276514304
@@ -161,3 +161,21 @@ def test_what_is_not_known_is_left_out() -> None:
     answer = stats(Sample(1, 2, 1, Figures()), None)
     assert answer["memory_stats"] == answer["pids_stats"] == {}
     assert answer["cpu_stats"]["cpu_usage"]["total_usage"] == 0
+
+
+def test_what_has_not_changed_is_made_once_and_what_has_changed_anew() -> None:
+    parts = Parts()
+    first = docker_stats(CONTAINER, hybrid(), before(), MACHINE, parts)
+    now = hybrid()
+    again = docker_stats(CONTAINER, now, before(), MACHINE, parts)
+    assert again == first
+    same = docker_stats(CONTAINER, now, before(), MACHINE, parts)
+    assert same["memory_stats"] is again["memory_stats"]
+    memory = now.figures.memory
+    assert memory is not None
+    changed = now._replace(figures=now.figures._replace(memory=memory._replace(usage=7)))
+    figures = docker_stats(CONTAINER, changed, before(), MACHINE, parts)
+    assert figures["memory_stats"]["usage"] == 7
+    assert again["memory_stats"]["usage"] == first["memory_stats"]["usage"] != 7
+    less = docker_stats(CONTAINER, changed, before(), MACHINE // 2, parts)
+    assert less["memory_stats"]["limit"] == MACHINE // 2

@@ -323,6 +323,27 @@ async def test_a_sample_at_once(make: Make, tmp_path: Path) -> None:
         sampler.close()
 
 
+async def test_samples_that_come_together_share_the_hosts_times(
+    make: Make, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    sampler = make()
+    start(sampler, tmp_path)
+    try:
+        first = sampler.sample(ID)
+        stat = Path(trees.proc(tmp_path), "stat")
+        stat.write_text(stat.read_text().replace("cpu  ", "cpu  1", 1))
+        again = sampler.sample(ID)
+        assert first is not None
+        assert again is not None
+        assert again.system_cpu == first.system_cpu
+        await trio.sleep(2 * sampler_module.CPU_SECONDS)
+        later = sampler.sample(ID)
+        assert later is not None
+        assert later.system_cpu > first.system_cpu
+    finally:
+        sampler.close()
+
+
 # --- the host -----------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
-def turn(loop: Loop, over: Callable[[], bool], seconds: float = 5.0) -> None:
+def turn(loop: Loop, over: Callable[[], bool], seconds: float = 30.0) -> None:
     """Run the loop until `over()`; fail when it does not come."""
     late: list[bool] = []
 
@@ -167,15 +167,82 @@ def test_full_client_holds_output_until_it_reads() -> None:
     os.close(err)
 
 
-def test_stalled_client_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "STALL_SECONDS", 0.05)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(client_module, "LOOK_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("finishing", [False, True])
+def test_a_client_that_reads_nothing_is_dropped(finishing: bool) -> None:
     loop, session = new()
     session.open_pipes(False, OWNER)
     client, _far = attach(loop, session)
-    client.send(stdcopy.STDOUT, b"x" * (2 * BUFFER_LIMIT))
+    client.send(stdcopy.STDOUT, b"x" * (BUFFER_LIMIT if finishing else 2 * BUFFER_LIMIT))
+    if finishing:
+        client.finish()
     turn(loop, lambda: client.closed)
     assert not session.held
     assert session.clients == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_client_that_reads_too_little_now_and_then_is_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each look finds that it has read something: its time is up all the same."""
+    monkeypatch.setattr(client_module, "SLOWEST", 1 << 40)
+    loop, session = new()
+    session.open_pipes(False, OWNER)
+    client, far = attach(loop, session)
+    far.setblocking(False)
+    client.send(stdcopy.STDOUT, b"x" * (8 * BUFFER_LIMIT))
+
+    def reads_and_is_dropped() -> bool:
+        with suppress(BlockingIOError):
+            far.recv(1 << 15)
+        return client.closed
+
+    turn(loop, reads_and_is_dropped)
+    assert client.taken > 0
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_client_that_reads_slowly_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less at each look than makes the socket take more, and many times its patience."""
+    looks: list[float] = []
+    look = Client._look
+
+    def counted(self: Client) -> None:
+        look(self)
+        looks.append(self.patience)
+
+    monkeypatch.setattr(Client, "_look", counted)
+    loop, session = new()
+    session.open_pipes(False, OWNER)
+    client, far = attach(loop, session)
+    far.setblocking(False)
+    sent = random.Random(17).randbytes(600_000)
+    client.send(stdcopy.STDOUT, sent)
+    client.finish()
+    received, seen = bytearray(), 0
+
+    def reads_a_little() -> bool:
+        nonlocal seen
+        if len(looks) > seen:
+            seen = len(looks)
+            with suppress(BlockingIOError):
+                while len(received) < seen * 6000 and (data := far.recv(4000)):
+                    received.extend(data)
+        return client.closed
+
+    turn(loop, reads_a_little, seconds=60.0)
+    with suppress(OSError):
+        while data := far.recv(1 << 16):
+            received.extend(data)
+    assert received == sent
+    assert len(looks) * client_module.LOOK_SECONDS > 3 * client_module.PATIENCE_SECONDS
 
 
 def test_pieces_arrive_whole_and_in_order_however_they_are_taken() -> None:
