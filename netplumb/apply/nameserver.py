@@ -11,7 +11,7 @@ import socket
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address
 
 import trio
@@ -31,6 +31,7 @@ from netplumb.plan.dns.message import Code, Query, Reply
 from netplumb.plan.dns.zones import Zone
 from netplumb.plan.model import Endpoint, Network
 from netplumb.plan.nft import objects, ruleset
+from netplumb.plan.operation import Operation
 
 ADDRESS = "127.0.0.11"
 TABLE = "orlop-dns"
@@ -118,6 +119,9 @@ class NameServer:
         self._flights: dict[Hashable, _Flight] = {}
         self._asking = 0
         self._turn = 0
+        # Those of the last container's sockets: mostly free in the next one's namespace, too, and
+        # what leads port 53 there is encoded already.
+        self._ports = (0, 0)
 
     # --- what it knows ------------------------------------------------------------------------
 
@@ -164,7 +168,9 @@ class NameServer:
         `servers` are asked for it in place of the host's. Again for one that is served already:
         its sockets are made anew.
         """
-        udp, tcp = await self._thread.run(_open, namespace)
+        udp, tcp = await self._thread.run(_open, namespace, self._ports)
+        if dns.QUERY_PORT not in (ports := _ports_of(udp, tcp)):
+            self._ports = ports
         self.detach(container)
         own = tuple(servers) if servers is not None else None
         client = _Client(container, udp, tcp, tuple(networks), own)
@@ -319,24 +325,33 @@ def _send(client: _Client, answer: bytes, peer: object) -> None:
 # --- in the thread ------------------------------------------------------------------------------
 
 
-def _open(namespace: int) -> tuple[socket.socket, socket.socket]:
-    """UDP and TCP sockets inside, to which port 53 of ADDRESS leads."""
+def _open(namespace: int, liked: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP sockets inside, to which port 53 of ADDRESS leads; at the ports `liked`, if
+    they are free, else at any, so that the container's own servers may have 53.
+    """
     with entered(namespace):
-        udp, tcp = _sockets(0)
         try:
-            _redirect(udp.getsockname()[1], tcp.getsockname()[1])
+            udp, tcp = _sockets(liked)
+        except OSError:
+            udp, tcp = _sockets((0, 0))
+        try:
+            _redirect(*_ports_of(udp, tcp))
         except (Refused, OSError):  # a kernel without nftables: take port 53 itself
             udp.close()
             tcp.close()
-            return _sockets(dns.QUERY_PORT)
+            return _sockets((dns.QUERY_PORT, dns.QUERY_PORT))
         return udp, tcp
 
 
-def _sockets(port: int) -> tuple[socket.socket, socket.socket]:
-    """Bound to the port; 0 is any, so that the container's own servers may have 53."""
+def _ports_of(udp: socket.socket, tcp: socket.socket) -> tuple[int, int]:
+    return udp.getsockname()[1], tcp.getsockname()[1]
+
+
+def _sockets(ports: tuple[int, int]) -> tuple[socket.socket, socket.socket]:
+    """Bound to the ports, of UDP and of TCP; 0 is any."""
     made: list[socket.socket] = []
     try:
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+        for kind, port in zip((socket.SOCK_DGRAM, socket.SOCK_STREAM), ports, strict=True):
             flags = kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
             made.append(socket.socket(socket.AF_INET, flags))
             made[-1].bind((ADDRESS, port))
@@ -349,13 +364,20 @@ def _sockets(port: int) -> tuple[socket.socket, socket.socket]:
 
 
 def _redirect(udp_port: int, tcp_port: int) -> None:
-    address = IPv4Address(ADDRESS).packed
-    table = ruleset.resolver_table(TABLE, address, udp_port, tcp_port)
     with Netlink(NETFILTER) as netfilter:
         try:
-            commit(netfilter, objects.make_table(table))
+            commit(netfilter, _redirection(udp_port, tcp_port, again=False))
         except Refused as error:
             if error.errno != errno.EEXIST:
                 raise
             # An earlier process served this container.
-            commit(netfilter, objects.replace_table(table, destroy=False))
+            commit(netfilter, _redirection(udp_port, tcp_port, again=True))
+
+
+@lru_cache(maxsize=8)
+def _redirection(udp_port: int, tcp_port: int, *, again: bool) -> tuple[Operation, ...]:
+    address = IPv4Address(ADDRESS).packed
+    table = ruleset.resolver_table(TABLE, address, udp_port, tcp_port)
+    return tuple(
+        objects.replace_table(table, destroy=False) if again else objects.make_table(table)
+    )

@@ -96,7 +96,11 @@ class Netlink:
 
     def _request(self, messages: Sequence[bytes]) -> list[Answer]:
         first = self.send(messages)
-        found = {a.sequence: a for a in self.answers()}
+        found: dict[int, Answer] = {}
+        for got in self.answers():
+            found[got.sequence] = got
+            if got.sequence == first + len(messages) - 1:
+                break  # nothing comes behind it: the call that would tell so is saved
         none = errno.ENOBUFS  # an answer may only be lost for want of memory
         return [found.get(first + i) or Answer(first + i, none) for i in range(len(messages))]
 

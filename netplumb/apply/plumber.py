@@ -288,16 +288,19 @@ class Plumber:
         The kernel removes the pairs when it removes the namespace; that is cheaper than anything
         that could be done here.
         """
-        await self._forget(
-            container, [e for e in self._endpoints.values() if e.container == container]
-        )
+        await self._forget(container, self._of(container))
+
+    def _of(self, container: str) -> list[Endpoint]:
+        """Its endpoints, for which only the networks are gone through, of which there are few."""
+        keys = ((container, network) for network in self._networks)
+        return [self._endpoints[key] for key in keys if key in self._endpoints]
 
     async def _forget(self, container: str, gone: Sequence[Endpoint]) -> None:
         remove = self._elements_of(gone)
         for endpoint in gone:
             del self._endpoints[endpoint.key]
         bindings = []
-        if not any(key[0] == container for key in self._endpoints):
+        if not self._of(container):
             bindings = [binding for binding in self._bindings if binding.container == container]
         await self._firewall.change(remove=remove | self._bindings.remove(bindings))
         await self._firewall.forget_flows(bindings)

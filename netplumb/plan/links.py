@@ -34,6 +34,7 @@ RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_AF_SPEC, IFLA_GROUP = 18, 20, 26, 27
 IFLA_NET_NS_FD, IFLA_EXT_MASK, IFLA_INET6_ADDR_GEN_MODE = 28, 29, 8
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 VETH_INFO_PEER = 1
 IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
@@ -86,6 +87,7 @@ def make_pair(
             text(IFLA_IFNAME, interface),
             attribute(IFLA_ADDRESS, mac),
             u32(IFLA_MTU, mtu),
+            _ONE_QUEUE,
             u32(IFLA_NET_NS_FD, namespace),
         )
     )
@@ -106,11 +108,14 @@ def make_pair(
 _LINK_UP = _LINK.pack(0, 0, 0, IFF_UP, IFF_UP)
 _LINK_SAME = _LINK.pack(0, 0, 0, 0, 0)
 _KIND_VETH = text(IFLA_INFO_KIND, "veth")
+# Unasked, the kernel makes a queue a CPU and then uses the first one only (veth_init_queues):
+# giving up the others waits for RCU, at each end, and the lock of all links is held meanwhile.
+_ONE_QUEUE = u32(IFLA_NUM_TX_QUEUES, 1) + u32(IFLA_NUM_RX_QUEUES, 1)
 
 
 @lru_cache(maxsize=256)
 def _pair_constants(bridge: int, group: int, mtu: int) -> bytes:
-    return u32(IFLA_MASTER, bridge) + u32(IFLA_GROUP, group) + u32(IFLA_MTU, mtu)
+    return u32(IFLA_MASTER, bridge) + u32(IFLA_GROUP, group) + u32(IFLA_MTU, mtu) + _ONE_QUEUE
 
 
 def mark_port(port: str, alias: str, *, isolated: bool) -> bytes:

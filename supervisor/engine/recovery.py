@@ -71,6 +71,7 @@ async def _load(engine: Engine) -> None:
     await database.apply([*restored, *(Delete(KIND, key) for key in loaded.removed)])
     for record in loaded.records:
         engine.add(record)
+        engine.host.copies.note(record)  # a kill may have come before its last copy
     engine.reconciling.unreadable = frozenset(loaded.unreadable)
 
 

@@ -104,6 +104,16 @@ def test_ports_and_names_answer_again(mortal: NetworkBox) -> None:
     assert [box.endpoint(web), box.endpoint(web, net), box.endpoint(one, net)] == places
 
 
+def test_a_copy_that_a_kill_came_before_is_made_up(mortal: NetworkBox) -> None:
+    """A copy follows its row by a second; the next supervisor does not wait for a change."""
+    box = mortal
+    name = box.up()
+    eventually(lambda: are_copied(box.daemon.data_root))
+    assert box.daemon.request("POST", f"/containers/{name}/rename?name={name}-too")[0] == 204
+    crash(box)
+    eventually(lambda: are_copied(box.daemon.data_root))
+
+
 def test_a_port_is_still_reserved(mortal: NetworkBox) -> None:
     web = mortal.up("-p", "8080:80")
     crash(mortal)

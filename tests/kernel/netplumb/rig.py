@@ -86,6 +86,8 @@ def own_host() -> Iterator[None]:
         check(libc.unshare(CLONE_NEWNET))
         try:
             run_operations(links.set_up(1))
+            # What the machine itself forwards at this moment is inherited.
+            Path("/proc/sys/net/ipv4/ip_forward").write_text("0")
             yield
         finally:
             check(libc.setns(home, CLONE_NEWNET))

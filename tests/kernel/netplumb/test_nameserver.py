@@ -266,6 +266,25 @@ async def test_a_container_may_have_a_dns_server_of_its_own(town: Town) -> None:
             assert await addresses(town.db, "web", tcp=True) == ["172.30.1.2"]
 
 
+async def test_it_listens_at_the_same_ports_again_unless_the_container_has_one(
+    town: Town, container: Make
+) -> None:
+    def ports(name: str) -> list[int]:
+        client = town.names.clients[name]
+        return [sock.getsockname()[1] for sock in (client.udp, client.tcp)]
+
+    usual = ports("db")
+    assert ports("web") == usual, "else the rules that lead there are encoded anew each time"
+    box = container(endpoint("busy", network(1), 9))
+    await town.plumber.connect(box.fd, box.endpoints)
+    with box.socket(socket.AF_INET, socket.SOCK_STREAM) as own:
+        await own.bind((ANY4, usual[1]))
+        own.listen()
+        await town.names.attach("busy", box.fd, ["net1"])
+        assert usual[1] not in ports("busy")
+        assert await addresses(box, "web", tcp=True) == await addresses(box, "web")
+
+
 async def test_only_the_container_itself_can_ask(town: Town) -> None:
     query = bytes(DNSRecord.question("web").pack())
     port = town.names.clients["db"].udp.getsockname()[1]

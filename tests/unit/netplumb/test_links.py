@@ -55,6 +55,8 @@ def test_a_pair() -> None:
     assert peer.get_attr("IFLA_ADDRESS") == MAC
     assert peer.get_attr("IFLA_MTU") == 1400
     assert peer.get_attr("IFLA_NET_NS_FD") == 9
+    for end in (message, peer):  # more than one would be made and given up again, slowly
+        assert end.get_attr("IFLA_NUM_TX_QUEUES") == end.get_attr("IFLA_NUM_RX_QUEUES") == 1
 
 
 @pytest.mark.parametrize("isolated", [False, True])
