@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from struct import Struct
 from typing import NamedTuple
 
 
@@ -25,6 +26,7 @@ class Point(NamedTuple):
 
 
 _COLUMNS = len(Point._fields)
+_LAYOUT = Struct(f"{_COLUMNS}d")
 
 
 class History:
@@ -44,8 +46,7 @@ class History:
             return
         if not self._ring:
             self._ring = array("d", bytes(8 * _COLUMNS * self.capacity))
-        at = self._next * _COLUMNS
-        self._ring[at : at + _COLUMNS] = array("d", point)
+        _LAYOUT.pack_into(self._ring, self._next * _LAYOUT.size, *point)
         self._next = (self._next + 1) % self.capacity
         self._count = min(self._count + 1, self.capacity)
 

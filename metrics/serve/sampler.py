@@ -18,7 +18,6 @@ import trio
 from metrics.errors import Malformed
 from metrics.model import Roots, Sample, Settings, Storage
 from metrics.parse.figures import Figures, Link
-from metrics.parse.group import glance
 from metrics.parse.host import CpuTimes, Process
 from metrics.render import labels
 from metrics.render.snapshot import Collector, Row, Snapshot
@@ -216,7 +215,7 @@ class Sampler:
         if entry.files is None:  # it ended while others had their turn
             return
         try:
-            seen = glance(entry.files.read(glance=True))
+            seen = entry.decoder.glance(entry.files.read(glance=True))
         except Gone:
             return
         except Malformed as error:
