@@ -270,6 +270,30 @@ async def _scraper(command: list[str]) -> AsyncIterator[Callable[[], Awaitable[i
         await process.stdout.aclose()
 
 
+class _Steps(trio.abc.Instrument):
+    """The CPU time of the longest step of any task: the loop's lag on a machine of one's own."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._began = time.process_time()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task goes on."""
+        self._began = time.process_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """It waits again."""
+        self.longest = max(self.longest, time.process_time() - self._began)
+
+
+async def _longest_step(ask: Callable[[], Awaitable[int]]) -> float:
+    steps = _Steps()
+    trio.lowlevel.add_instrument(steps)
+    await ask()
+    trio.lowlevel.remove_instrument(steps)
+    return steps.longest
+
+
 async def _worst_lag(ask: Callable[[], Awaitable[int]]) -> float:
     """How late the loop came to another task at most, while one scrape was answered."""
     worst = 0.0
@@ -292,12 +316,13 @@ async def _scrapes(metrics: Metrics, name: str, accept: str) -> Rows:
     """Whole scrapes over HTTP, by a process of its own: CPU, then the loop's lag."""
     costs: list[float] = []
     lags: list[float] = []
+    steps: list[float] = []
     size = 0
     async with trio.open_nursery() as nursery:
         listeners = await listen("127.0.0.1:0")
         await nursery.start(partial(metrics.serve, listeners))
         port = listeners[0].socket.getsockname()[1]
-        rounds = WARM_UP + 2 * ROUNDS
+        rounds = WARM_UP + 3 * ROUNDS
         command = [sys.executable, "-c", SCRAPER, str(port), str(rounds), accept]
         async with _scraper(command) as ask:
             for number in range(WARM_UP + ROUNDS):
@@ -306,10 +331,12 @@ async def _scrapes(metrics: Metrics, name: str, accept: str) -> Rows:
                 if number >= WARM_UP:
                     costs.append(time.process_time() - began)
             lags = [await _worst_lag(ask) for _ in range(ROUNDS)]
+            steps = [await _longest_step(ask) for _ in range(ROUNDS)]
         nursery.cancel_scope.cancel()
     return [
         (f"{name}, size of a scrape", size / 1e6, "MB", None, None),
         (f"{name}, whole scrape, all idle, CPU, p50", 1000 * median(costs), "ms", 60, None),
         (f"{name}, loop lag in a scrape, p50", 1000 * median(lags), "ms", 15, None),
         (f"{name}, loop lag in a scrape, max", 1000 * max(lags), "ms", None, None),
+        (f"{name}, longest step in a scrape, CPU, p50", 1000 * median(steps), "ms", 15, None),
     ]
