@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from struct import Struct
 from typing import NamedTuple
 
 
@@ -24,7 +25,9 @@ class Point(NamedTuple):
     transmitted_bytes: float
 
 
+SHOWN_SECONDS = 60.0
 _COLUMNS = len(Point._fields)
+_LAYOUT = Struct(f"{_COLUMNS}d")
 
 
 class History:
@@ -44,16 +47,16 @@ class History:
             return
         if not self._ring:
             self._ring = array("d", bytes(8 * _COLUMNS * self.capacity))
-        at = self._next * _COLUMNS
-        self._ring[at : at + _COLUMNS] = array("d", point)
+        _LAYOUT.pack_into(self._ring, self._next * _LAYOUT.size, *point)
         self._next = (self._next + 1) % self.capacity
         self._count = min(self._count + 1, self.capacity)
 
     def points(self) -> list[Point]:
-        """What is kept, the oldest first."""
+        """The last minute of what is kept, the oldest first."""
         first = (self._next - self._count) % self.capacity if self.capacity else 0
         places = ((first + number) % self.capacity for number in range(self._count))
-        return [Point(*self._ring[p * _COLUMNS : (p + 1) * _COLUMNS]) for p in places]
+        points = [Point(*self._ring[p * _COLUMNS : (p + 1) * _COLUMNS]) for p in places]
+        return [point for point in points if point.at > points[-1].at - SHOWN_SECONDS]
 
     def clear(self) -> None:
         """Forget all: another run's figures begin at 0."""

@@ -101,8 +101,9 @@ class Roots:
 class Settings:
     """How much is measured and kept. Times are in seconds.
 
-    `interval` is that of the background samples, 0 = none; `history` how many of them are
-    kept for each container. Scrapes within `share` of each other get the same figures.
+    `interval` is that of the background samples while somebody looks at them, 0 = none; `history`
+    how many of them are kept for each container. Scrapes within `share` of each other get the
+    same figures.
     `max_fds` bounds the descriptors kept open; groups beyond it are opened for each reading.
     `container_labels` are the names of the container labels that become Prometheus labels.
     `filesystems` are folders whose file systems' use is reported for the host.

@@ -48,6 +48,7 @@ SAME_EVERYWHERE = (
     "tests/load",
     "tests/chaos",
     "tests/kernel/test_dockerd_bench.py",
+    "tests/api/test_web_browser.py",
 )
 
 

@@ -154,6 +154,7 @@ case $target in
       unpack_command $tool prometheus "it scrapes a daemon, and its rules are tested"
     done
     need openssl openssl "certificates for the tests' registry"
+    have chromium || need chromium-headless-shell chromium-headless-shell "it looks at the page for people"
     need_library libseccomp.so.2 libseccomp2 "our filters are compared with its"
     [ "$(uname -m)" != x86_64 ] || .venv/bin/python tests/guest/kernel.py >/dev/null
     ;;

@@ -107,9 +107,11 @@ class Decoder:
     Most groups of a host are idle most of the time; their files then read as before.
     """
 
-    __slots__ = ("_readings", "_results", "_seen")
+    __slots__ = ("_glance", "_glanced", "_readings", "_results", "_seen")
 
     def __init__(self) -> None:
+        self._glance: Glance | None = None
+        self._glanced: Readings = {}
         self._readings: Readings = {}
         self._seen: dict[str, tuple[bytes | None, ...]] = {}
         self._results: dict[str, Any] = {}
@@ -129,6 +131,13 @@ class Decoder:
                     self._decode(name, decode, readings, data, wrong)
             self._readings = {} if wrong else readings
         return Figures(**self._results, network=network), tuple(wrong)
+
+    def glance(self, readings: Readings) -> Glance:
+        """The few figures of a background sample; Malformed."""
+        if self._glance is None or readings != self._glanced:
+            self._glance = None
+            self._glance, self._glanced = glance(readings), readings
+        return self._glance
 
     def _decode(
         self,

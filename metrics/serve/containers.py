@@ -20,6 +20,7 @@ from metrics.render.snapshot import Known, Row, Totals
 from metrics.serve.entry import Entry
 from metrics.serve.files import Budget, Gone, GroupFiles
 
+_ENOUGH = 2
 MAX_LINGERING = 1000
 """Removed containers on show: a host that runs a hundred each second has no more series."""
 
@@ -168,6 +169,10 @@ class Containers:
     def running(self) -> list[Entry]:
         """Those to be sampled."""
         return list(self._running.values())
+
+    def new(self) -> list[Entry]:
+        """Those that run and have too few background samples to compare with."""
+        return [entry for entry in self._running.values() if len(entry.recent) < _ENOUGH]
 
     def read(self, entry: Entry, at_ns: int, *, alone: bool = False) -> bool:
         """Read all of a running one's files; False when its group is gone.

@@ -152,7 +152,10 @@ class Entry:
     def glimpse(self, seen: Glance, sample: Sample, links: Mapping[int, Link]) -> None:
         """Keep a background sample."""
         self.interfaces.take(links)
-        counters = self.interfaces.counters().values()
+        received = transmitted = 0
+        for link in self.interfaces.counters().values():
+            received += link.rx_bytes
+            transmitted += link.tx_bytes
         memory = self.figures.memory if self.figures else None
         inactive = memory.inactive_file if memory else 0
         self.recent.append(sample)
@@ -165,8 +168,8 @@ class Entry:
                 max(0, seen.memory - inactive),
                 seen.read_bytes,
                 seen.written_bytes,
-                sum(link.rx_bytes for link in counters),
-                sum(link.tx_bytes for link in counters),
+                received,
+                transmitted,
             )
         )
 

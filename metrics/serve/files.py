@@ -17,7 +17,8 @@ from metrics.parse.group import CgroupFolders, File, files
 MAX_FDS = 20_000
 _SIZE = 16 * 1024
 _PAGE = 4096
-_SLACK = 64
+_WHOLE = _PAGE - 64
+"""Fewer bytes than these are all there are."""
 _MOST = 1 << 20
 _ABSENT = (errno.EOPNOTSUPP, errno.EINVAL)
 """A threaded group has no cgroup.procs, pressure can be switched off for a group: absent."""
@@ -73,12 +74,14 @@ class GroupFiles:
         """The contents by key, of the few of a background sample or of all. Raises Gone."""
         if not self._kept and not self._others:
             raise Gone
-        found, skip = {}, self.skip
+        found, skip, pread = {}, self.skip, os.pread
         for key, fd in self._kept[: self._glances] if glance else self._kept:
             if key in skip:
                 continue
             try:
-                found[key] = read_all(fd)
+                # Without a call in between: 7,000 of these for a scrape of 500 containers.
+                data = pread(fd, _PAGE, 0)
+                found[key] = data if len(data) < _WHOLE else _rest(fd, data)
             except OSError as error:
                 self._failed(key, error)
         for file in self._others:
@@ -135,8 +138,11 @@ class GroupFiles:
 def read_all(fd: int) -> bytes:
     """The whole of a kernel file. Lists come by a page at a time, other files at once."""
     data = os.pread(fd, _PAGE, 0)
-    if len(data) < _PAGE - _SLACK:
-        return data
+    return data if len(data) < _WHOLE else _rest(fd, data)
+
+
+def _rest(fd: int, data: bytes) -> bytes:
+    """All of it, of which `data` is the beginning."""
     pieces, size = [data], len(data)
     while size < _MOST and (more := os.pread(fd, _SIZE, size)):
         pieces.append(more)

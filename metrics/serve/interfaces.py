@@ -21,12 +21,13 @@ _ZERO = Link(0, 0, 0, 0, 0, 0, 0, 0)
 class Interfaces:
     """`indexes` are those of the host's ends of what the container has now."""
 
-    __slots__ = ("_before", "_now", "_raw", "indexes")
+    __slots__ = ("_before", "_now", "_raw", "_shown", "indexes")
 
     def __init__(self, interfaces: Iterable[Interface] = ()) -> None:
         self._before: dict[str, Link] = {}  # by name: what links that are gone had counted
         self._now: dict[str, int] = {}
-        self._raw: dict[str, Link] = {}  # by name: what the link there is now has counted
+        self._raw: dict[str, Link] = {}  # by name: what the host's end there is now has counted
+        self._shown: Mapping[str, Link] | None = None  # of both, until one of them changes
         self.indexes: tuple[int, ...] = ()
         self.change(interfaces)
 
@@ -36,7 +37,7 @@ class Interfaces:
         for name, index in self._now.items():
             if new.get(name) != index:
                 self._over(name)
-        self._now, self.indexes = new, tuple(new.values())
+        self._now, self.indexes, self._shown = new, tuple(new.values()), None
         for name in [name for name in self._before if name not in new]:
             if len({*new, *self._before}) <= MAX_INTERFACES:
                 break
@@ -47,24 +48,28 @@ class Interfaces:
     def take(self, links: Mapping[int, Link]) -> None:
         """New readings of the host's ends; a link that is not among them has been removed."""
         for name, index in self._now.items():
-            if index in links:
-                link, before = links[index].peer(), self._raw.get(name, _ZERO)
-                if link.rx_bytes < before.rx_bytes or link.tx_bytes < before.tx_bytes:
-                    self._over(name)  # the index is another link's by now
-                self._raw[name] = link
+            link, before = links.get(index), self._raw.get(name)
+            if link is None or link == before:
+                continue
+            if before and (link.rx_bytes < before.rx_bytes or link.tx_bytes < before.tx_bytes):
+                self._over(name)  # the index is another link's by now
+            self._raw[name], self._shown = link, None
 
     def counters(self) -> Mapping[str, Link]:
         """By the interfaces' names inside, as the container sees them."""
-        if not self._before:
-            return dict(self._raw) if self._raw else NO_LINKS
-        found = dict(self._before)
-        for name, link in self._raw.items():
-            found[name] = _sum(found[name], link) if name in found else link
-        return found
+        if self._shown is None:
+            found = dict(self._before)
+            for name, link in self._raw.items():
+                inner = link.peer()
+                found[name] = _sum(found[name], inner) if name in found else inner
+            self._shown = found or NO_LINKS
+        return self._shown
 
     def _over(self, name: str) -> None:
         if name in self._raw:
-            self._before[name] = _sum(self._before.get(name, _ZERO), self._raw.pop(name))
+            last = self._raw.pop(name).peer()
+            self._before[name] = _sum(self._before.get(name, _ZERO), last)
+            self._shown = None
 
 
 def _sum(one: Link, other: Link) -> Link:

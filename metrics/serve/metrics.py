@@ -60,6 +60,7 @@ class Metrics:
 
     def earlier(self, id: str) -> Sample | None:
         """A background sample (CPU only) to compare with; None right after the start."""
+        self._sampler.attend()
         return self._sampler.earlier(id)
 
     def docker_stats(self, id: str, now: Sample | None, before: Sample | None) -> dict[str, Any]:
@@ -76,6 +77,7 @@ class Metrics:
 
     def history(self, id: str) -> list[Point]:
         """The background samples of the last minute, the oldest first."""
+        self._sampler.attend()
         entry = self.containers.get(id)
         return entry.history.points() if entry else []
 
@@ -120,6 +122,7 @@ class Metrics:
 
     async def live(self, history: bool) -> Iterator[bytes]:
         """All containers now as JSON, in pieces; with `history` the last minute of each."""
+        self._sampler.attend()
         snapshot = await self._sampler.fresh()
         containers = (entry.live() for entry in self.containers.present())
         at = self._wall_ns() / 1e9

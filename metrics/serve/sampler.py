@@ -1,5 +1,8 @@
 """Reads the kernel: a little of every container each second, everything for a scrape.
 
+While nobody looks at them, the background samples are fewer (UNSEEN_SECONDS): with hundreds of
+containers they would be most of what an idle agent costs.
+
 All reading happens in one task, `run`; who wants figures waits for it. So scrapers that come
 together share one sampling, and one that hangs up spoils nothing. Between containers the
 event loop gets its turn.
@@ -18,7 +21,6 @@ import trio
 from metrics.errors import Malformed
 from metrics.model import Roots, Sample, Settings, Storage
 from metrics.parse.figures import Figures, Link
-from metrics.parse.group import glance
 from metrics.parse.host import CpuTimes, Process
 from metrics.render import labels
 from metrics.render.snapshot import Collector, Row, Snapshot
@@ -35,6 +37,12 @@ SLICE_SECONDS = 0.002
 
 CPU_SECONDS = 0.005
 """How old the host's CPU times may be beside one container's: they advance by 0.01 s."""
+
+UNSEEN_SECONDS = 5.0
+"""Between two background samples of a container while nobody looks at them."""
+
+ATTENTION_SECONDS = 60.0
+"""How long somebody who looked is taken to look still."""
 
 LINKS_SECONDS = 0.2
 """How old the interfaces' counters may be."""
@@ -72,6 +80,9 @@ class Sampler:
         self._said: set[str] = set()
         self._snapshot: Snapshot | None = None
         self._snapshot_at = -math.inf
+        self._looked_at = -math.inf
+        self._glanced_at = -math.inf
+        self._behind = False
         self._wake = trio.Event()
         self._wanted: trio.Event | None = None
         self.containers = Containers(
@@ -101,6 +112,19 @@ class Sampler:
         if not self.containers.read(entry, now, alone=True) or entry.figures is None:
             return None
         return Sample(now, self._times.total, self._times.cpus, entry.figures)
+
+    def attend(self) -> None:
+        """Somebody looks at background samples: from now on they are taken at each interval, and
+        at once where the last ones are older."""
+        now = self._clock()
+        attended, self._looked_at = self._attended, now
+        if not attended and now - self._glanced_at > self._settings.interval > 0:
+            self._behind = True
+            self._wake.set()
+
+    @property
+    def _attended(self) -> bool:
+        return self._clock() - self._looked_at <= ATTENTION_SECONDS
 
     def earlier(self, id: str) -> Sample | None:
         """A background sample (CPU only) to compare one of now with: at least half an interval
@@ -162,17 +186,23 @@ class Sampler:
         while True:
             with trio.move_on_at(due):
                 await self._wake.wait()
+            self._wake = trio.Event()
+            if self._behind:
+                await self._glance_at_all()
             if self._wanted is not None:
                 await self._sample_all()
             if trio.current_time() >= due:
-                await self._glance_at_all()
+                unseen = self._clock() - self._glanced_at
+                if self._attended or unseen >= UNSEEN_SECONDS - interval / 2:
+                    await self._glance_at_all()
+                else:
+                    await self._glance(self.containers.new())
                 # Late ones are left out, not made up for.
                 due = max(due + interval, trio.current_time())
 
     async def _sample_all(self) -> None:
-        self._wake = trio.Event()
         try:
-            await self._for_each(self._read_one)
+            await self._for_each(self.containers.running(), self._read_one)
             self._snapshot = await self._take_snapshot()
         except Exception:
             # A scrape then shows the last figures; containers must not suffer from it.
@@ -186,15 +216,19 @@ class Sampler:
             wanted.set()
 
     async def _glance_at_all(self) -> None:
+        self._behind, self._glanced_at = False, self._clock()
+        await self._glance(self.containers.running())
+
+    async def _glance(self, entries: list[Entry]) -> None:
         try:
-            await self._for_each(self._glance_at)
+            await self._for_each(entries, self._glance_at)
         except Exception:
             log.exception("background sampling failed")
             self._errors["containers"] += 1
 
-    async def _for_each(self, act: Callable[[Entry], object]) -> None:
+    async def _for_each(self, entries: list[Entry], act: Callable[[Entry], object]) -> None:
         self._read_cpu()
-        self._spent["containers"] = await self._in_slices(self.containers.running(), act)
+        self._spent["containers"] = await self._in_slices(entries, act)
         self.containers.forget()
         for sentence in self.containers.wrong:
             self._wrong("containers", sentence)
@@ -221,7 +255,7 @@ class Sampler:
         if entry.files is None:  # it ended while others had their turn
             return
         try:
-            seen = glance(entry.files.read(glance=True))
+            seen = entry.decoder.glance(entry.files.read(glance=True))
         except Gone:
             return
         except Malformed as error:

@@ -24,6 +24,7 @@ from supervisor.spec.units import parse_size
 
 ON_EXIT = ("keep", "stop")
 LEVELS = ("debug", "info", "warning", "error")
+SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 60.0
 DEFAULT_FILE = "/etc/orlop/orlop.toml"
 
 
@@ -35,7 +36,7 @@ class Config:
     `host` and the rest about listening are as dockerd's flags (docs/listening.md).
     `read_only_host` serves what changes nothing; its `read_only_group` "" is the `group`.
     `on_exit` is what becomes of containers when the daemon is told to end: "keep" or "stop".
-    `metrics_label` are the container labels that metrics have.
+    `metrics_label` are the container labels that metrics have, `metrics_interval` is in seconds.
     Of networks: `bridge` is the device of the default one, "" = named after the daemon, "none" =
     there is no such network; `bip` that device's address as ADDRESS/LENGTH; the pools have the
     subnets of networks that ask for none, as base=SUBNET,size=LENGTH; `dns` are asked in place of
@@ -66,6 +67,7 @@ class Config:
     metrics_addr: str = ""
     metrics_web_config: str = ""
     metrics_label: tuple[str, ...] = ()
+    metrics_interval: float = 1.0
     bridge: str = ""
     bip: str = ""
     default_address_pool: tuple[str, ...] = ()
@@ -142,6 +144,8 @@ def merge(config: Config, settings: dict[str, Any]) -> Config:
         kind = type(getattr(Config(), one.name))
         if one.name in ("host", "read_only_host") and isinstance(value, str):
             value = (value,)
+        if kind is float and type(value) is int:
+            value = values[one.name] = float(value)
         if kind is tuple and value is not None:
             value = values[one.name] = _words(one.name, value)
         if value is not None and (
@@ -171,6 +175,11 @@ def _check(config: Config) -> None:
     check_userns(config)
     if config.log_level not in LEVELS:
         raise InvalidArgument(f"log_level {config.log_level!r}: give one of {', '.join(LEVELS)}")
+    if not SHORTEST_INTERVAL <= config.metrics_interval <= LONGEST_INTERVAL:
+        raise InvalidArgument(
+            f"metrics_interval {config.metrics_interval}: give seconds from {SHORTEST_INTERVAL} "
+            f"to {LONGEST_INTERVAL:.0f}"
+        )
     if config.on_exit not in ON_EXIT:
         raise InvalidArgument(f"on_exit {config.on_exit!r:.80}: give keep or stop")
     for key in ("data_root", "run_root"):

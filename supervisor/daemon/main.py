@@ -119,6 +119,12 @@ def _add_metrics_options(p: argparse.ArgumentParser) -> None:
         action="append",
         help="a container label (com.docker.compose.service) that metrics have; may be given often",
     )
+    p.add_argument(
+        "--metrics-interval",
+        metavar="SECONDS",
+        type=float,
+        help="between two looks at what containers use, while somebody watches (default: 1)",
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,7 +204,10 @@ async def serve(config: Config) -> None:
     try:
         if config.metrics_addr != OFF:
             await host.metering.switch_on(
-                config.metrics_addr, config.metrics_web_config, config.metrics_label
+                config.metrics_addr,
+                config.metrics_web_config,
+                config.metrics_label,
+                config.metrics_interval,
             )
         host.hierarchy.prepare()
         for warning in host.hierarchy.warnings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -46,6 +47,7 @@ _PERIOD = 100_000
 _SCRAPER = "api"
 _CONTAINER = "container:"
 _LONGEST_CHAIN = 8
+_MINUTE = 60.0
 
 Write = Callable[[bytes], Awaitable[None]]
 Pieces = Callable[[Iterable[bytes], Write], Awaitable[None]]
@@ -71,11 +73,16 @@ class Metering(AgentMetering):
     # --- its life -------------------------------------------------------------------------
 
     async def switch_on(
-        self, address: str, web_config: str, container_labels: Sequence[str] = ()
+        self,
+        address: str,
+        web_config: str,
+        container_labels: Sequence[str] = (),
+        interval: float = 1.0,
     ) -> None:
         """Begin to count and listen at `address` ("" = the default one, if it is free).
 
-        Of the containers' labels metrics have those named in `container_labels`.
+        Of the containers' labels metrics have those named in `container_labels`; `interval` is
+        that of the background samples, in seconds.
         InvalidArgument for what is no address or no web-config file, Unavailable where the
         address cannot be listened at.
         """
@@ -94,7 +101,11 @@ class Metering(AgentMetering):
         root = str(self._host.root.path)
         self._pieces = exposition.pieces
         settings = Settings(
-            version=__version__, filesystems=(root,), container_labels=tuple(container_labels)
+            version=__version__,
+            filesystems=(root,),
+            container_labels=tuple(container_labels),
+            interval=interval,
+            history=math.ceil(_MINUTE / interval),
         )
         self._metrics = Metrics(settings, refresh=self.refresh)
 

@@ -33,6 +33,7 @@ from tests.bench.rig import Rig, Sizes
 from tests.support.places import random_name
 
 ROUNDS = 10
+SCRAPE_SECONDS = 15.0
 WARM_UP = 2
 LOOPBACK = 1
 SCRAPER = """
@@ -50,7 +51,8 @@ FORMATS = {"text": "text/plain", "OpenMetrics": "application/openmetrics-text;ve
 def scrape(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Sampling, rendering and whole scrapes of `sizes.growth` containers."""
     with _groups(sizes.growth) as hierarchy:
-        return trio.run(_measure, hierarchy, sizes.growth)
+        measured = trio.run(_measure, hierarchy, sizes.growth)
+        return [*measured, trio.run(_idle, hierarchy, sizes.growth)]
 
 
 @contextmanager
@@ -67,9 +69,8 @@ def _groups(count: int) -> Iterator[Hierarchy]:
         hierarchy.remove()
 
 
-async def _measure(hierarchy: Hierarchy, count: int) -> list[Figure]:
-    metrics = Metrics(Settings(interval=0, share=0, container_labels=("service",)))
-    before = len(os.listdir("/proc/self/fd"))
+def _watching(hierarchy: Hierarchy, count: int, settings: Settings) -> Metrics:
+    metrics = Metrics(settings)
     for number in range(count):
         container = _container(number)
         metrics.containers.add(container)
@@ -77,6 +78,13 @@ async def _measure(hierarchy: Hierarchy, count: int) -> list[Figure]:
         # All have the loopback's counters: what they cost depends on their number alone.
         network = [Interface("eth0", LOOPBACK)]
         metrics.containers.started(container.id, paths, at=time.time(), interfaces=network)
+    return metrics
+
+
+async def _measure(hierarchy: Hierarchy, count: int) -> list[Figure]:
+    settings = Settings(interval=0, share=0, container_labels=("service",))
+    before = len(os.listdir("/proc/self/fd"))
+    metrics = _watching(hierarchy, count, settings)
     rows: list[tuple[str, float, str, float | None, float | None]] = []
     async with trio.open_nursery() as nursery:
         await nursery.start(metrics.run)
@@ -92,6 +100,27 @@ async def _measure(hierarchy: Hierarchy, count: int) -> list[Figure]:
         Figure(part="scrape", name=name, value=value, unit=unit, most=most, least=least)
         for name, value, unit, most, least in rows
     ]
+
+
+async def _idle(hierarchy: Hierarchy, count: int) -> Figure:
+    """What all of it takes of a CPU while nothing happens but a scrape each 15 s."""
+    metrics = _watching(hierarchy, count, Settings(container_labels=("service",)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(metrics.run)
+        listeners = await listen("127.0.0.1:0")
+        await nursery.start(partial(metrics.serve, listeners))
+        port = listeners[0].socket.getsockname()[1]
+        command = [sys.executable, "-c", SCRAPER, str(port), "2", FORMATS["OpenMetrics"]]
+        async with _scraper(command) as ask:
+            await ask()  # opens the files
+            began = time.process_time()
+            await trio.sleep(SCRAPE_SECONDS)
+            await ask()
+            used = time.process_time() - began
+        nursery.cancel_scope.cancel()
+    name = "CPU while idle, a scrape each 15 s"
+    value = 100 * used / SCRAPE_SECONDS
+    return Figure(part="scrape", name=name, value=value, unit="%", most=1)
 
 
 def _container(number: int) -> Container:
@@ -241,6 +270,30 @@ async def _scraper(command: list[str]) -> AsyncIterator[Callable[[], Awaitable[i
         await process.stdout.aclose()
 
 
+class _Steps(trio.abc.Instrument):
+    """The CPU time of the longest step of any task: the loop's lag on a machine of one's own."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._began = time.process_time()
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """A task goes on."""
+        self._began = time.process_time()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """It waits again."""
+        self.longest = max(self.longest, time.process_time() - self._began)
+
+
+async def _longest_step(ask: Callable[[], Awaitable[int]]) -> float:
+    steps = _Steps()
+    trio.lowlevel.add_instrument(steps)
+    await ask()
+    trio.lowlevel.remove_instrument(steps)
+    return steps.longest
+
+
 async def _worst_lag(ask: Callable[[], Awaitable[int]]) -> float:
     """How late the loop came to another task at most, while one scrape was answered."""
     worst = 0.0
@@ -263,12 +316,13 @@ async def _scrapes(metrics: Metrics, name: str, accept: str) -> Rows:
     """Whole scrapes over HTTP, by a process of its own: CPU, then the loop's lag."""
     costs: list[float] = []
     lags: list[float] = []
+    steps: list[float] = []
     size = 0
     async with trio.open_nursery() as nursery:
         listeners = await listen("127.0.0.1:0")
         await nursery.start(partial(metrics.serve, listeners))
         port = listeners[0].socket.getsockname()[1]
-        rounds = WARM_UP + 2 * ROUNDS
+        rounds = WARM_UP + 3 * ROUNDS
         command = [sys.executable, "-c", SCRAPER, str(port), str(rounds), accept]
         async with _scraper(command) as ask:
             for number in range(WARM_UP + ROUNDS):
@@ -277,10 +331,12 @@ async def _scrapes(metrics: Metrics, name: str, accept: str) -> Rows:
                 if number >= WARM_UP:
                     costs.append(time.process_time() - began)
             lags = [await _worst_lag(ask) for _ in range(ROUNDS)]
+            steps = [await _longest_step(ask) for _ in range(ROUNDS)]
         nursery.cancel_scope.cancel()
     return [
         (f"{name}, size of a scrape", size / 1e6, "MB", None, None),
         (f"{name}, whole scrape, all idle, CPU, p50", 1000 * median(costs), "ms", 60, None),
         (f"{name}, loop lag in a scrape, p50", 1000 * median(lags), "ms", 15, None),
         (f"{name}, loop lag in a scrape, max", 1000 * max(lags), "ms", None, None),
+        (f"{name}, longest step in a scrape, CPU, p50", 1000 * median(steps), "ms", 15, None),
     ]

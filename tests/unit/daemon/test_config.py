@@ -27,6 +27,9 @@ def test_metrics(tmp_path: Path) -> None:
     assert config.metrics_label == ("a.b", "c")
     assert merge(config, {"metrics_label": ["d"]}).metrics_label == ("d",)
     assert merge(config, {"metrics_label": None}).metrics_label == ("a.b", "c")
+    file.write_text("metrics-interval = 2\n")
+    assert merge(Config(), read_file(file)).metrics_interval == 2.0
+    assert merge(Config(), {"metrics_interval": 0.5}).metrics_interval == 0.5
 
 
 def test_registries(tmp_path: Path) -> None:
@@ -69,6 +72,7 @@ def test_bad_file(tmp_path: Path, text: str) -> None:
         {"metrics_label": "a"},
         {"metrics_label": [3]},
         {"metrics_label": [" "]},
+        *({"metrics_interval": seconds} for seconds in (0, 0.4, 61, float("nan"), "1", True)),
         *({"bip": bip} for bip in ("10.0.0.1", "10.0.0.0/24", "10.0.0.1/31", "fd00::1/64", "x")),
         *({"bridge": name} for name in ("a/b", "x" * 16)),
         *({"mtu": mtu} for mtu in (0, 67, 65536, True)),

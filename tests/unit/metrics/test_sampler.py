@@ -233,6 +233,7 @@ async def test_each_second_a_few_figures(
     sampler = make(history=3)
     group = start(sampler, tmp_path)
     async with running(sampler):
+        sampler.attend()
         for seconds in range(1, 6):
             usage(group, seconds)
             await trio.sleep(1)
@@ -246,6 +247,29 @@ async def test_each_second_a_few_figures(
     assert (points[0].read_bytes, points[0].written_bytes) == (4106, 8212)
     # Page cache is known from the first full sample on, not before.
     assert points[0].working_set == 5000
+
+
+async def test_fewer_while_nobody_looks(
+    make: Make, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    sampler = make()
+    start(sampler, tmp_path)
+    entry = sampler.containers.get(ID)
+    assert entry is not None
+
+    async def taken(seconds: float) -> int:
+        before = max((point.at for point in entry.history.points()), default=0)
+        await trio.sleep(seconds)
+        return sum(point.at > before for point in entry.history.points())
+
+    async with running(sampler):
+        assert await taken(2.5) == 2  # so that a new one can be compared with itself
+        assert await taken(20) == 4
+        sampler.attend()
+        assert await taken(0.1) == 1  # whoever comes sees no old figures
+        assert await taken(10) == 10
+        await trio.sleep(60)
+        assert await taken(20) == 4
 
 
 async def test_no_background_when_it_is_off(
