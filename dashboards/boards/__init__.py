@@ -11,3 +11,5 @@ BOARDS = {
     "container-detail.json": CONTAINER,
     "agent-internals.json": AGENTS,
 }
+
+__all__ = ["AGENTS", "BOARDS", "CONTAINER", "CONTAINERS", "HOSTS"]

@@ -203,9 +203,7 @@ class Shim:
         # Who is in another's pid namespace may be traced there: it is born at init's end. But not
         # in a user namespace: see `userns.may_share_memory`.
         self.unborn = (
-            "pid" in joined
-            and not spec.uid_mappings
-            and given.may_stay_outside(joined["pid"])
+            "pid" in joined and not spec.uid_mappings and given.may_stay_outside(joined["pid"])
         )
         if self.unborn:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
