@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import c_char_p, c_int, c_size_t, c_uint64, c_ulong, c_void_p
 from signal import SIGCHLD
 
@@ -137,6 +139,30 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2): join the namespace at `fd`, or all `flags` say of a pidfd's process."""
     check(_setns(fd, flags), "setns")
+
+
+@contextmanager
+def mount_namespace(fd: int) -> Iterator[None]:
+    """Be in that mount namespace for the time of the block, and stand in its root.
+
+    Children cloned in it with CLONE_NEWNS have a copy of it. Root and working folder are
+    afterwards what they were. Only for a process of one thread.
+    """
+    place = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    root, folder = os.open("/", place), os.open(".", place)
+    try:
+        setns(fd, CLONE_NEWNS)
+        try:
+            yield
+        finally:
+            setns(own, CLONE_NEWNS)
+            os.fchdir(root)
+            os.chroot(".")
+            os.fchdir(folder)
+    finally:
+        for opened in (own, root, folder):
+            os.close(opened)
 
 
 def namespace_inode(pid: int, oci_type: str) -> int:

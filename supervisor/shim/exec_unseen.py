@@ -30,6 +30,8 @@ def main(stage: ExecStage) -> None:
 def enter(stage: ExecStage) -> None:
     """The stage: become all that the container's processes are, then have one of them."""
     become.set_oom_score(stage.process)
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        become.raise_limits(stage.process)
     process.set_dumpable(False)
     process.reset_signals()
     process.close_all_but(stage.sync.fileno(), stage.pidfd, *stage.cgroup_tasks, *stage.stdio)
@@ -37,11 +39,7 @@ def enter(stage: ExecStage) -> None:
         os.write(fd, b"0")
     namespaces.setns(stage.pidfd, stage.namespace_flags)
     if stage.namespace_flags & namespaces.CLONE_NEWUSER:
-        # Root of the host is nobody there: a terminal is to be its root's own.
-        os.setgroups([])
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        process.set_dumpable(False)
+        become.take_mapped_root()  # a terminal is its own
     process.close_all_but(stage.sync.fileno(), *stage.stdio)
     becoming = prepare(stage)
     send(stage.sync, {"ready": True})

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 from supervisor.errors import InitError, KernelError
 from supervisor.kernel import mounts, namespaces, paths
+from supervisor.shim.failure import describe
 from supervisor.spec.types import Spec
 from supervisor.wire.shim_protocol import Message
 
@@ -89,22 +90,25 @@ def join(given: Mapping[str, int]) -> None:
 def clone_mounts(fd: int, destinations: Sequence[str]) -> dict[str, int]:
     """Detached copies of what is mounted at places of the mount namespace `fd`.
 
-    Only from inside can a mount be copied (open_tree(2)): the caller goes there and comes back,
-    and stands in its own root afterwards. Names are resolved in that namespace's root.
+    Only from inside can a mount be copied (open_tree(2)). Names are resolved in that namespace's
+    root.
     """
-    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    copies = {}
-    try:
-        namespaces.setns(fd, namespaces.CLONE_NEWNS)
-        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for destination in destinations:
-            place = paths.open_in_root(root, destination, os.O_PATH)
-            copies[destination] = mounts.open_tree(place, "", mounts.OPEN_TREE_CLONE)
-            os.close(place)
-        os.close(root)
-        namespaces.setns(own, namespaces.CLONE_NEWNS)
-    finally:
-        os.close(own)
+    copies: dict[str, int] = {}
+    with namespaces.mount_namespace(fd):
+        root = os.open("/", paths.DIRECTORY)
+        try:
+            for destination in destinations:
+                place = paths.open_in_root(root, destination, os.O_PATH)
+                try:
+                    copies[destination] = mounts.open_tree(place, "", mounts.OPEN_TREE_CLONE)
+                finally:
+                    os.close(place)
+        except OSError as error:
+            for copy in copies.values():
+                os.close(copy)
+            raise describe(STEP, error) from None
+        finally:
+            os.close(root)
     return copies
 
 

@@ -10,11 +10,9 @@ initial RAM file system: what lies below cannot be walked to, and would be empty
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from supervisor.errors import KernelError
-from supervisor.kernel import mounts, namespaces, paths
+from supervisor.kernel import mounts, namespaces
 
 ATTRIBUTES = mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV
 
@@ -55,29 +53,3 @@ def empty() -> None:
     # With both arguments "." (pivot_root(2), NOTES) the old root lies on the new one.
     mounts.pivot_root(".", ".")
     mounts.umount(".", mounts.MNT_DETACH)
-
-
-@contextmanager
-def entered(namespace: int) -> Iterator[None]:
-    """Be in the namespace for the time of the block; -1 changes nothing.
-
-    Children cloned in it with CLONE_NEWNS have a copy of it. Root and working folder are
-    afterwards what they were.
-    """
-    if namespace < 0:
-        yield
-        return
-    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    root, folder = os.open("/", paths.DIRECTORY), os.open(".", paths.DIRECTORY)
-    try:
-        namespaces.setns(namespace, namespaces.CLONE_NEWNS)
-        try:
-            yield
-        finally:
-            namespaces.setns(own, namespaces.CLONE_NEWNS)
-            os.fchdir(root)
-            os.chroot(".")
-            os.fchdir(folder)
-    finally:
-        for fd in (own, root, folder):
-            os.close(fd)

@@ -84,6 +84,7 @@ def close_the_shims(init: Init) -> None:
         *init.cgroup_tasks,
         *init.stdio,
         *init.given.values(),
+        *init.joined_mounts.values(),
     )
 
 
@@ -113,9 +114,6 @@ def stay_outside(init: Init) -> None:
 def join_namespaces(init: Init) -> None:
     """Enter the namespaces that came with the start (--network, --pid, --ipc container:…)."""
     given.join(init.given)
-    if "mount" in init.given:
-        places = [m.destination for m in init.spec.mounts if m.type == "joined"]
-        init.joined_mounts = given.clone_mounts(init.given["mount"], places)
     for fd in init.given.values():
         os.close(fd)
     init.given.clear()

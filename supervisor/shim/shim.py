@@ -18,7 +18,7 @@ from collections.abc import Callable
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
 from supervisor.kernel import cgroups, namespaces, paths, process, vfork
-from supervisor.shim import cgroup, exit_record, given, handshake, hollow, init, rootfs, userns
+from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
 from supervisor.shim.client import Client
 from supervisor.shim.execs import Execs
 from supervisor.shim.exit_record import ExitRecord
@@ -188,6 +188,8 @@ class Shim:
             if spec.process.terminal
             else self.session.open_pipes(spec.stdin, userns.root_of(spec))
         )
+        places = [mount.destination for mount in spec.mounts if mount.type == "joined"]
+        copies = given.clone_mounts(joined["mount"], places) if places else {}
         tasks = cgroup.open_tasks(spec)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         group = -1
@@ -211,6 +213,7 @@ class Shim:
             *(spec, sync, prepared, proc, tasks, far, dict(joined)),
             start_at_once=self.start_at_once,
             unseen=self.unborn,
+            joined_mounts=dict(copies),
         )
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
         share = self.start_at_once and not spec.init and userns.may_share_memory(spec)
@@ -222,7 +225,7 @@ class Shim:
         finally:
             child.let_go()
             sync.close()
-            for fd in (proc, *tasks, *far, group, self.mapped):
+            for fd in (proc, *tasks, *far, group, self.mapped, *copies.values()):
                 if fd >= 0:
                     os.close(fd)
             self.mapped = -1
@@ -244,7 +247,7 @@ class Shim:
                 init.main(child)
 
             born_in = None if child.unseen else joined.get("pid")
-            with given.children_in(born_in), hollow.entered(self.empty):
+            with given.children_in(born_in), namespaces.mount_namespace(self.empty):
                 return vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
         return userns.spawn(
             lambda: init.main(child),

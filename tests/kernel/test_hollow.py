@@ -30,7 +30,7 @@ def _in_copy(body: Callable[[], Any], look: Callable[[int], Any]) -> list[Any]:
     told, tell = os.pipe()
     go, say = os.pipe()
     try:
-        with hollow.entered(empty):
+        with namespaces.mount_namespace(empty):
             pid, pidfd = namespaces.clone3(namespaces.CLONE_NEWNS)
             if pid == 0:
                 os.read(go, 1)
@@ -75,7 +75,7 @@ def test_root_and_folder_are_as_before_afterwards(tmp_path: Path) -> None:
         empty = hollow.make()
         os.chdir(tmp_path)
         namespace, before = os.stat("/proc/self/ns/mnt").st_ino, place()
-        with hollow.entered(empty):
+        with namespaces.mount_namespace(empty):
             assert os.listdir("/") == []
         os.close(empty)
         return place() == before and os.stat("/proc/self/ns/mnt").st_ino == namespace
@@ -86,7 +86,7 @@ def test_root_and_folder_are_as_before_afterwards(tmp_path: Path) -> None:
 def test_what_goes_wrong_inside_is_told_outside() -> None:
     def body() -> str:
         empty = hollow.make()
-        with pytest.raises(ValueError, match="inside"), hollow.entered(empty):
+        with pytest.raises(ValueError, match="inside"), namespaces.mount_namespace(empty):
             raise ValueError("inside")
         os.close(empty)
         return os.readlink("/proc/self/fd/0")[:1]
