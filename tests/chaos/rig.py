@@ -24,6 +24,13 @@ from tests.support.daemon import Daemon, UnixConnection, Warden
 from tests.support.pace import limit
 
 FULL = "ORLOP_CHAOS_FULL" in os.environ
+
+
+def sized(what: str, full: int, small: int) -> int:
+    """How much of it: at full length, or as ORLOP_CHAOS_`what` says, or small."""
+    return int(os.environ.get(f"ORLOP_CHAOS_{what}", full)) if FULL else small
+
+
 PATIENCE = limit(60.0)
 WELL = frozenset({200, 201, 204, 304})
 FOLDERS = (
