@@ -17,6 +17,10 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
+import pytest
+
+from supervisor.daemon.pulse import EXIT_STALLED
+from supervisor.failpoints import VARIABLE
 from tests.api.box import eventually
 from tests.chaos.rig import FULL, Gone, Refused, Rig, alive, seconds_since
 from tests.support.nest import CONSTANT
@@ -283,6 +287,28 @@ def test_a_supervisor_that_stands_still_loses_no_end(rig: Rig, tell: Tell) -> No
         eventually(partial(has_ended, rig, f"still-{number}"))
         assert (rig.state(f"still-{number}") or {})["ExitCode"] == 137
     tell(f"R45: {AT_ONCE} ends while the supervisor was stopped: all told")
+
+
+def test_a_supervisor_whose_loop_stands_still_ends(rig: Rig, tell: Tell) -> None:
+    """It says where it stood; its successor has everything."""
+    pid = rig.up("stays")
+    rig.daemon.kill()
+    ticks = "supervisor.daemon.pulse.TICK_SECONDS=0.1 supervisor.daemon.pulse.BEAT_SECONDS=0.05"
+    rig.daemon.settings = {CONSTANT: ticks, VARIABLE: "create.record=delay:600"}
+    rig.daemon.start()
+    log = len(rig.daemon.log)
+    began = time.monotonic()
+    with pytest.raises(Gone):
+        rig.create("never", *LONG)
+    took = seconds_since(began)
+    assert rig.daemon.warden.wait(rig.daemon.pid, limit(20)) == EXIT_STALLED
+    said = rig.daemon.log[log:]
+    assert "the event loop has not gone round" in said
+    assert "failpoints" in said  # the stacks say where
+    rig.restart()
+    assert (rig.status("stays"), rig.status("never")) == ("running", "absent")
+    assert alive(pid)
+    tell(f"R46: a loop that stands still for 6 looks ends the supervisor ({took:.1f} s), no more")
 
 
 def test_one_stopped_shim_holds_up_nobody_else(rig: Rig, tell: Tell) -> None:

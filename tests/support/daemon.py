@@ -43,7 +43,10 @@ class Warden:
     """Our end of `warden.py`: processes are started below it and reaped by it."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-IS", str(WARDEN))) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # In a session of its own it outlives a kill of the run's whole group, and cleans up.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
         self._unread = b""
         self._exits: dict[int, int] = {}
 
