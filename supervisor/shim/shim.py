@@ -339,14 +339,15 @@ class Shim:
             self.execs.child_ended(pid, status)
 
     def _init_ended(self, status: int) -> None:
-        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        self.status = status
         while self._hear_init():  # its last words may not have been read yet
             pass
+        self.status = status
         self._close_sync()
         self.wiring = False
         if self.phase == "starting" and self.error is None:
             self._started()  # it left a holder of its end behind (--init without a pid namespace)
+        # Now that they told that it began: no run ends before it starts.
+        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         os.close(self.pidfd)
         self.pidfd = -1
         if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):

@@ -44,6 +44,8 @@ def test_programs_that_end_at_once(rig: Rig, tell: Tell) -> None:
         codes[made] = code
         rig.ask("POST", f"/containers/{made}/start")
         assert rig.ask("POST", f"/containers/{made}/wait")["StatusCode"] == code
+        state = rig.state(made) or {}
+        assert state["StartedAt"] <= state["FinishedAt"], state
         rig.ask("DELETE", f"/containers/{made}")
 
     def process(number: int) -> None:
