@@ -18,13 +18,26 @@ from functools import partial
 from typing import TypeVar
 
 from tests.api.box import eventually
-from tests.chaos.rig import FULL, Gone, Refused, Rig, alive, has_ended, is_gone, seconds_since, shim
+from tests.chaos.rig import (
+    FULL,
+    Gone,
+    Refused,
+    Rig,
+    alive,
+    has_ended,
+    is_gone,
+    seconds_since,
+    shim,
+    sized,
+)
 from tests.support.network_storm import kill
 from tests.support.pace import limit
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
-KILLS = 1000 if FULL else 8
+KILLS = sized("KILLS", 1000, 8)
+# Where the machine has not the time for all of them.
+KILL_SECONDS = sized("KILL_SECONDS", 7200, 600)
 SHIM_KILLS = 500 if FULL else 12
 AT_ONCE = 50 if FULL else 8
 ENDS = 500 if FULL else 24
@@ -123,9 +136,9 @@ def test_supervisor_killed_under_churn(rig: Rig, tell: Tell) -> None:
         finally:
             churn.over.set()
     assert churn.wrong == []
-    assert churn.happened["ended"] >= KILLS
+    assert churn.happened["ended"] >= len(ready)
     tell(
-        f"R1: {KILLS} kills under churn of {CLIENTS} clients: {churn.happened['ended']} ends, "
+        f"R1: {len(ready)} kills under churn of {CLIENTS} clients: {churn.happened['ended']} ends, "
         f"0 wrong, {churn.happened['requests interrupted']} requests interrupted, "
         f"ready after {statistics.median(ready) * 1000:.0f} ms (median), without the imports"
     )

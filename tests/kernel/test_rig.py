@@ -125,6 +125,14 @@ class TestWarden:
         warden.close()
         assert [p for p in orphans if procfs.process(p.pid)] == []
 
+    def test_a_pid_that_is_used_again_is_another_process(self, tmp_path: Path) -> None:
+        said = ("started 7", "exited 7 3"), ("started 7",)
+        script = "\n".join(f"input(); print({chr(10).join(lines)!r}, flush=True)" for lines in said)
+        warden = Warden((sys.executable, "-c", script))
+        assert warden.wait(warden.start([], {}, tmp_path), 20) == 3
+        assert not warden.ended(warden.start([], {}, tmp_path))
+        warden.close()
+
     def test_nothing_outlives_a_kill_of_the_runs_group(self, tmp_path: Path) -> None:
         script = (
             "import os, pathlib, time; from tests.support.daemon import Warden; "

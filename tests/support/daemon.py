@@ -63,7 +63,9 @@ class Warden:
         while True:
             word, *rest = self._line(START_SECONDS).split(" ", 1)
             if word == "started":
-                return int(rest[0])
+                pid = int(rest[0])
+                self._exits.pop(pid, None)  # of an earlier process that had it
+                return pid
             if word == "failed":
                 raise OSError(rest[0])
             self._note(rest[0])
