@@ -56,7 +56,9 @@ async def follow_again(task: Task, shim_pid: int) -> bool:
 async def _meet(task: Task, shim: ShimClient, shim_pid: int) -> None:
     with trio.move_on_after(ANSWER_SECONDS):
         await shim.greeted.wait()
-        if shim.shim_pid == shim_pid and not shim.unspoken:
+        if shim.shim_pid == shim_pid:
+            if shim.unspoken:
+                return  # left alone as before
             try:
                 state = await shim.request("state")
                 log.warning(
