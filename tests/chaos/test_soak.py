@@ -151,14 +151,15 @@ def test_many_out_of_memory_at_once(rig: Rig, tell: Tell, tmp_path: Path) -> Non
             list(pool.map(lambda name: rig.ask("POST", f"/containers/{name}/start"), names))
         began = time.monotonic()
         with open(tmp_path / "fifo", "w"):  # all of them go on at once
-            for name in names:
-                assert rig.ask("POST", f"/containers/{name}/wait")["StatusCode"] == 137
+            eventually(lambda: len(rig.ask("GET", "/containers/json")) == 1, 900)
         took = seconds_since(began)
-        flags = [(rig.state(name) or {})["OOMKilled"] for name in names]
+        states = [rig.state(name) or {} for name in names]
+        flags = [state["OOMKilled"] for state in states]
         ids = [rig.box.inspect(name)["Id"] for name in names]
         child = rig.box.inspect("child")
         eventually(lambda: all(told[made, "oom"] for made in [*ids, child["Id"]]), 20)
     assert flags.count(True) == OOMS
+    assert {state["ExitCode"] for state in states} == {137}
     assert (child["State"]["Status"], child["State"]["Pid"]) == ("running", pid)
     assert [told[made, "die"] for made in ids] == [1] * OOMS
     tell(
