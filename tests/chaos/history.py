@@ -45,6 +45,14 @@ class History:
             self.wrong.append(f"{container[:12]}: {action} while it is {before or 'not'}: {told}")
         self.now[container] = after or before
 
+    def all_gone(self) -> bool:
+        """Every container that there was has been destroyed."""
+        return set(self.now.values()) <= {GONE}
+
+    def not_gone(self) -> list[str]:
+        """What was told of each that has not."""
+        return [" ".join(self._of[one]) for one, place in self.now.items() if place != GONE]
+
 
 class Views:
     """What one client was shown of each container, one look after the other."""

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from tests.api.box import eventually
@@ -98,15 +98,18 @@ def test_conflicting_operations(rig: Rig, tell: Tell) -> None:
     """Every answer is one of docker's, every history one that there can be, none hangs."""
     history, began = History(), time.monotonic()
     clients = [Client(rig, seed, began + MOST_SECONDS) for seed in range(CLIENTS)]
-    with listening(rig, history.event), ThreadPoolExecutor(CLIENTS) as pool:
+    with listening(rig, history.event) as following, ThreadPoolExecutor(CLIENTS) as pool:
         for done in [pool.submit(client.run) for client in clients]:
             done.result()
         took = seconds_since(began)
         rig.remove_all()
-        eventually(lambda: set(history.now.values()) <= {"gone"}, 30)
+        with suppress(AssertionError):  # said below
+            eventually(history.all_gone, 60)
+        assert following.is_alive(), "the events were not read as fast as they came"
     wrong = [sentence for client in clients for sentence in client.wrong]
     answers = sum((client.answers for client in clients), Counter[str]())
     made, gone = answers["create 201"], history.told["destroy"]
+    assert history.all_gone(), history.not_gone()
     assert not wrong, "\n".join(wrong[:50])
     assert not history.wrong, "\n".join(history.wrong[:50])
     assert made == history.told["create"] == gone
