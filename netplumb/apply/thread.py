@@ -49,7 +49,8 @@ class Pending(Generic[T]):
         except BaseException as error:  # noqa: BLE001 (the one who waits gets it)
             self._error = error
             usable = not isinstance(error, namespace.Stranded)
-        with suppress(trio.RunFinishedError):  # nobody waits any more
+        # Nobody waits any more; or it is done, and is heard of when somebody else wakes the loop.
+        with suppress(trio.RunFinishedError, OSError):
             self._token.run_sync_soon(self._done.set)
         return usable
 

@@ -145,6 +145,8 @@ def restart_policy(text: str) -> Json:
         raise ValueError("no, always, unless-stopped or on-failure[:MAX-RETRIES] is expected")
     if colon and name != "on-failure":
         raise ValueError("a number of retries goes with on-failure only")
+    if retries.startswith("-") and retries[1:].isdecimal():
+        raise ValueError("maximum retry count cannot be negative")
     if colon and not (retries.isascii() and retries.isdecimal()):
         raise ValueError("maximum retry count must be an integer")
     return {"Name": name, "MaximumRetryCount": int(retries or 0)}

@@ -27,6 +27,7 @@ from supervisor.daemon.log import set_up
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
+from supervisor.daemon.pulse import Pulse
 from supervisor.daemon.userns import add_userns_options, pool_of
 from supervisor.engine.closing import stop_all
 from supervisor.engine.engine import Engine
@@ -236,6 +237,7 @@ async def serve(config: Config) -> None:
 async def _run(engine: Engine, listening: Listening, on_exit: str) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
+        nursery.start_soon(Pulse().beat)
         await nursery.start(engine.metering.run)
         await nursery.start(engine.run)
         await engine.host.database.settle()

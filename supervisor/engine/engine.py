@@ -119,6 +119,7 @@ class Engine:
         self._rng = random.Random()  # noqa: S311 - names are no secrets
         host.forget, host.find = self._forget, self.find
         host.exec_exited, host.detached = self.execs.exited, self.execs.detached
+        host.look_at_execs = self.execs.look_again
         host.run_ended = self.execs.container_ended
         host.run_seen = self.health.look
         host.copies.is_made = self.containers.__contains__

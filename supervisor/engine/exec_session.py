@@ -201,6 +201,12 @@ class ExecSessions:
             pid=session.pid,
         )
 
+    async def look_again(self, container_id: str) -> None:
+        """Ask for the sessions of a container whose shim may have told of their end in vain."""
+        for exec_id in self.of(container_id):
+            if exec_id in self._sessions:
+                await self.inspect(exec_id)
+
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         """Set the terminal's size; a session that is about to start gets it when it does."""
         session = self._find(exec_id)

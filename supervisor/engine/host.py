@@ -79,6 +79,7 @@ class Host:
         self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
         self.detached: Callable[[Record, str], None] = lambda _record, _exec: None
+        self.look_at_execs: Callable[[str], Awaitable[None]] = _no_execs
         self.run_ended: Callable[[str], None] = lambda _container: None
         self.run_seen: Callable[[Container], None] = lambda _container: None
         self.prepare_run: Callable[[Container], None] = lambda _container: None
@@ -335,6 +336,10 @@ def _find_none(ref: str) -> Container:
 
 async def _nothing(_record: Record) -> None:
     """What an engine without volumes does for a container's volumes."""
+
+
+async def _no_execs(_container: str) -> None:
+    """What an engine without exec sessions looks at."""
 
 
 async def _call_later(seconds: float, callback: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ import trio
 
 from supervisor import failpoints
 from supervisor.engine import rebuild
+from supervisor.engine.catching_up import catch_up
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
 from supervisor.engine.shim_client import ShimClient, connect, start_error
@@ -27,7 +28,6 @@ from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord
 from supervisor.store.database import Delete, Put
-from supervisor.wire.shim_protocol import Message
 
 if TYPE_CHECKING:
     from supervisor.engine.engine import Engine
@@ -139,7 +139,7 @@ async def _adopt(
             state = await shim.request("state")
             if state["phase"] in ("starting", "running"):
                 await engine.network_runs.restoring.adopt(container, int(state["pid"]))
-            await _catch_up(container, task, state)
+            await catch_up(task, state)
             engine.health.look(container)
         except OrlopError as error:
             log.warning("container %s: adopting: %s", container.id[:12], error)
@@ -163,23 +163,6 @@ def _adopt_cgroup(engine: Engine, container: Container, task: Task) -> None:
         task.adopt_cgroup(group, container.state.oom_kills)
     except OSError as error:
         log.warning("container %s: its cgroup: %s", container.id[:12], error)
-
-
-async def _catch_up(container: Container, task: Task, state: Message) -> None:
-    """Tell the machine what it missed."""
-    phase = state["phase"]
-    task.accepts = phase in ("starting", "running")
-    if state.get("started_ns") and not container.state.pid:
-        started = m.TaskStarted(task.run, int(state["pid"]), int(state["started_ns"]))
-        container.post(started)
-    if phase == "exited" and state.get("record"):
-        await task.take({"event": "exited", "record": state["record"]})
-    elif phase == "created":
-        await task.take({"event": "created"})
-    elif task.group is not None and phase == "running":
-        frozen = task.group.frozen()
-        if frozen != (container.state.phase is m.Phase.PAUSED):
-            container.post(m.Frozen(task.run) if frozen else m.Thawed(task.run))
 
 
 def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:

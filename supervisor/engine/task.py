@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from supervisor import failpoints
+from supervisor.engine.catching_up import follow_again
 from supervisor.engine.encoding import encode
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
@@ -48,6 +49,7 @@ log = logging.getLogger("orlop.task")
 REMOVE_RETRY_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 EMPTY_SECONDS = 10.0
 SPAWN_ATTEMPTS = 2
+MOST_CONNECTIONS = 3  # to one shim that lives while its connections break
 LOST = "the shim was lost: the exit status is not known"
 
 
@@ -71,6 +73,7 @@ class Task:
         self._spawned = 0.0
         self.accepts = False  # the shim takes clients
         self._stayed = False  # it waits for its next container
+        self._given_up = False  # the shim is not to be reached again
 
     # --- the two ways in ----------------------------------------------------------------
 
@@ -155,6 +158,7 @@ class Task:
 
     def lose_shim(self) -> None:
         """The shim is gone, whatever its connection says."""
+        self._given_up = True
         if self.shim is not None:
             self.shim.close()
 
@@ -388,7 +392,18 @@ class Task:
                 self._stayed = True
 
     async def _lost(self) -> None:
-        """The shim died without a word: nothing of the container may live on."""
+        """The shim's connection ended without a word: as a rule, the shim did.
+
+        Then nothing of the container may live on.
+        """
+        shim_pid = self.shim.shim_pid if self.shim is not None else 0
+        for _ in range(MOST_CONNECTIONS):
+            if self._given_up or not self.container.state.pid:
+                break
+            if not await follow_again(self, shim_pid):
+                break
+            if self._over:
+                return
         self.kill()
         await self._empty_cgroup()
         try:

@@ -9,7 +9,7 @@ from supervisor.engine import network_views
 from supervisor.engine.logs import FILE_NAME
 from supervisor.engine.userns import range_of
 from supervisor.lifecycle.health import at_rest
-from supervisor.lifecycle.state import docker_status
+from supervisor.lifecycle.state import Phase, docker_status
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -47,7 +47,7 @@ def _make(engine: Engine, container: Container) -> ContainerView:
         created_ns=record.created_ns,
         image_id=record.image_id,
         status=docker_status(state),
-        pid=state.pid,
+        pid=state.pid if state.phase is not Phase.DEAD else 0,
         exit_code=end.code if end else 0,
         error=end.error if end else "",
         oom_killed=end.oom_killed if end else False,

@@ -13,6 +13,10 @@ kernel (descriptors, namespaces, ids, working folder) is its own.
      │ ◄───────────────────────  │
      │ puts back what the interpreter knew of its own stack
 
+A child that is killed before it executes leaves the parent's memory as it was in the middle of
+whatever it did, the interpreter's own included: only who would end the parent as well may be
+able to kill it.
+
 Only where `possible()`: this needs to know how libc's syscall() returns, and how large CPython's
 PyThreadState is.
 """

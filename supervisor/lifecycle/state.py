@@ -105,4 +105,5 @@ def docker_status(state: State) -> str:
         if state.automatic:
             return "restarting"
         return "exited" if state.exit else "created"
-    return "running" if state.phase is Phase.STOPPING else state.phase.value
+    ending = state.phase is Phase.STOPPING or (state.phase is Phase.REMOVING and state.pid)
+    return "running" if ending else state.phase.value

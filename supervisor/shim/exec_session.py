@@ -29,7 +29,6 @@ class Launcher:
     cgroup_path: str
     open_tasks: Callable[[], tuple[int, ...]]
     owner: int
-    shares_memory: bool
     unseen: bool  # somebody there may trace: see `exec_unseen`
 
 
@@ -95,7 +94,6 @@ class ExecSession:
                 cgroup_fd=cgroup,
                 cgroup_tasks=tasks,
                 stdio=far,
-                shares_memory=launcher.shares_memory,
             )
             if launcher.unseen:
                 self.stage_pid, pidfd = vfork.spawn(
@@ -103,9 +101,7 @@ class ExecSession:
                 )
                 self.only_from = self.stage_pid
             else:
-                self.stage_pid, pidfd = vfork.spawn(
-                    lambda: exec_stage.main(stage), share=launcher.shares_memory
-                )
+                self.stage_pid, pidfd = vfork.spawn(lambda: exec_stage.main(stage), share=True)
             os.close(pidfd)
             let_go(stage)
         return near

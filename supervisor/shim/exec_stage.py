@@ -2,16 +2,17 @@
 
     shim                       stage                      process
      │ vfork ────────────────► │ setns(all)
-     ┊                         │ vfork(CLONE_PARENT) ───► │ (the shim's child, in the cgroup)
+     ┊                         │ fork (CLONE_PARENT) ───► │ (the shim's child, in the cgroup)
      │ ◄──────────────── {"pty": true} + fd ───────────── │ (terminal only)
      │ ◄──────────────────── {"ready": true} ──────────── │ steps of `become`
      │ ◄────── {"pid": n} ──── │ exits                    │ execve
      │ ◄────────────────────── end of file ────────────── │
 
 The stage exists because a pid namespace is only entered by children, and because the shim
-itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. With a
-user namespace (`userns.may_share_memory`) both are forks. Where somebody in the container may
-trace the process it is `exec_unseen`'s.
+itself must stay outside. CLONE_PARENT makes the process the shim's own child to reap. The process
+has memory of its own: the container, or its end, may kill it at any moment, and would leave the
+shim's as it was in that moment (see `vfork`). Where somebody in the container may trace the
+process it is `exec_unseen`'s.
 """
 
 import os
@@ -40,7 +41,6 @@ class ExecStage:
     cgroup_fd: int
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
-    shares_memory: bool = False  # of the shim, with the process
 
 
 def main(stage: ExecStage) -> None:
@@ -81,7 +81,7 @@ def enter(stage: ExecStage) -> None:
     pid, _ = vfork.spawn(
         lambda: attempt(run, stage),
         namespaces.CLONE_PARENT,
-        share=stage.shares_memory,
+        share=False,
         exit_signal=0,
         cgroup_fd=stage.cgroup_fd,
     )

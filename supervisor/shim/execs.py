@@ -11,7 +11,7 @@ from supervisor.shim.exec_session import ExecSession, Launcher
 from supervisor.shim.loop import Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
-from supervisor.shim.userns import may_share_memory, root_of
+from supervisor.shim.userns import root_of
 from supervisor.spec.codec import from_json
 from supervisor.spec.types import Process, Spec
 from supervisor.wire.shim_protocol import Message
@@ -51,7 +51,6 @@ class Execs:
             cgroup_path=_cgroup(spec, str(request.get("cgroup", ""))),
             open_tasks=lambda: open_tasks(spec),
             owner=root_of(spec),
-            shares_memory=may_share_memory(spec),
             unseen=bool(request.get("watched")) or may_be_traced(spec),
         )
         session = Session(self.loop, log=None, stdin_once=True)

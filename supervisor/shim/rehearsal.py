@@ -437,7 +437,6 @@ def stage(scenery: Scenery) -> exec_stage.ExecStage:
         cgroup_fd=scenery.folder(),
         cgroup_tasks=(scenery.file(""),),
         stdio=(-1, output[1], output[1]),
-        shares_memory=True,
     )
 
 

@@ -391,13 +391,14 @@ class Shim:
             self.execs.child_ended(pid, status)
 
     def _init_ended(self, status: int) -> None:
-        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        self.status = status
         while self._hear_init():  # its last words may not have been read yet
             pass
+        self.status = status
         self._close_sync()
         if self.phase == "starting" and self.error is None:
             self._started()  # it left a holder of its end behind (--init without a pid namespace)
+        # Now that they told that it began: no run ends before it starts.
+        self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         os.close(self.pidfd)
         self.pidfd = -1
         if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
@@ -633,7 +634,8 @@ class Shim:
     def _may_stay(self) -> bool:
         """Whether nothing of this container can be in the way of the next: as most are."""
         clean = not (self.execs.sessions or self.session.clients or process.has_children())
-        return clean and self.durable and self.before < MOST_CONTAINERS
+        # After an init that was killed in our memory there is no telling how that is.
+        return clean and self.error is None and self.durable and self.before < MOST_CONTAINERS
 
     def let_go(self) -> socket.socket | None:
         """Close all but the connection that is stayed for; None where there is none.

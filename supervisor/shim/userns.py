@@ -26,16 +26,17 @@ STEP = "user namespace"
 
 
 def may_share_memory(spec: Spec) -> bool:
-    """Whether nobody in the container can look into a process that still has the shim's memory.
+    """Whether nobody in the container can do anything to an init that still has the shim's memory.
 
     It is not dumpable: tracing it takes CAP_SYS_PTRACE in the user namespace that its memory
     belongs to, and that is where the shim was executed, the host's (ptrace(2)). Nobody has that
     in a user namespace of the container's own, whatever `--cap-add` says.
     """
-    if spec.uid_mappings:
-        return True
-    elsewhere = any(n.type == "pid" and n.path for n in spec.namespaces)  # others may be there
-    return not elsewhere and "CAP_SYS_PTRACE" not in spec.process.capabilities.bounding
+    if any(n.type == "pid" and n.path for n in spec.namespaces):
+        return False  # others are there, and may kill it
+    return bool(spec.uid_mappings) or "CAP_SYS_PTRACE" not in (
+        spec.process.capabilities.bounding
+    )
 
 
 def make(spec: Spec) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -111,11 +111,12 @@ class Rig:
 
     def shims(self) -> list[int]:
         """The pids of the shims that have a container; the zygote keeps a few ready."""
-        return [
-            p.pid
-            for p in self.daemon.processes()
-            if Path(f"/proc/{p.pid}/cmdline").read_bytes().startswith(b"orlop-shim ")
-        ]
+        found = []
+        for p in self.daemon.processes():
+            with suppress(OSError):  # a container's process, which has ended meanwhile
+                if Path(f"/proc/{p.pid}/cmdline").read_bytes().startswith(b"orlop-shim "):
+                    found.append(p.pid)
+        return found
 
     def zygote(self) -> int:
         """The zygote's pid."""

@@ -21,9 +21,17 @@ from supervisor.failpoints import VARIABLE
 from tests.api.box import IMAGE, Box, eventually
 from tests.support import leaks, nest, places, procfs
 from tests.support.daemon import Daemon, UnixConnection, Warden
+from tests.support.network_storm import shim_of
 from tests.support.pace import limit
 
 FULL = "ORLOP_CHAOS_FULL" in os.environ
+
+
+def sized(what: str, full: int, small: int) -> int:
+    """How much of it: at full length, or as ORLOP_CHAOS_`what` says, or small."""
+    return int(os.environ.get(f"ORLOP_CHAOS_{what}", full)) if FULL else small
+
+
 PATIENCE = limit(60.0)
 WELL = frozenset({200, 201, 204, 304})
 FOLDERS = (
@@ -219,6 +227,21 @@ def alive(pid: int) -> bool:
 def seconds_since(began: float) -> float:
     """So long ago, by the clock that `time.monotonic` gives."""
     return time.monotonic() - began
+
+
+def is_gone(pid: int) -> bool:
+    """There is no such process any more."""
+    return not alive(pid)
+
+
+def has_ended(rig: Rig, name: str) -> bool:
+    """It is shown as exited."""
+    return rig.status(name) == "exited"
+
+
+def shim(rig: Rig, name: str) -> int:
+    """The pid of a container's shim."""
+    return shim_of(str(rig.box.inspect(name)["Id"]))
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,6 @@ from tests.support.pace import limit
 Tell = Callable[[str], None]
 SLOW_CLIENTS = 1000 if FULL else 100
 MUCH = 64 << 20 if FULL else 8 << 20
-OPERATIONS = 10_000 if FULL else 60
-CONFLICTING_CLIENTS = 32 if FULL else 6
-NAMES = 20 if FULL else 3
 MANY = 500 if FULL else 15
 
 
@@ -124,58 +120,6 @@ def test_clients_that_leave_in_the_middle(rig: Rig, tell: Tell) -> None:
     tell(f"R30: starts whose client left: {dict(seen)}, all could go on")
 
 
-def test_conflicting_operations(rig: Rig, tell: Tell) -> None:
-    """Many clients do anything to a few names; every answer is one of docker's."""
-    allowed = {
-        "create": {201, 409},
-        "start": {204, 304, 400, 404, 409},  # 400: killed before its program ran
-        "stop": {204, 304, 404, 409},
-        "kill": {204, 404, 409},
-        "pause": {204, 404, 409},
-        "unpause": {204, 404, 409},
-        "restart": {204, 400, 404, 409},
-        "rm": {204, 404, 409},
-    }
-    answers: Counter[str] = Counter()
-    wrong: list[str] = []
-
-    def client(seed: int) -> None:
-        chance = random.Random(seed)
-        for _ in range(OPERATIONS):
-            name, what = f"fought-{chance.randrange(NAMES)}", chance.choice(list(allowed))
-            path = f"/containers/{name}"
-            method, query, body = {
-                "create": (
-                    "POST",
-                    f"/containers/create?name={name}",
-                    {"Image": "box", "Cmd": OBEDIENT},
-                ),
-                "rm": ("DELETE", f"{path}?force=1", None),
-                "stop": ("POST", f"{path}/stop?t=0", None),
-                "restart": ("POST", f"{path}/restart?t=0", None),
-            }.get(what, ("POST", f"{path}/{what}", None))
-            try:
-                status, answer = rig.daemon.request(method, query, body, timeout=limit(30))
-            except TimeoutError:
-                wrong.append(f"{what} {name}: no answer; {rig.state(name)}")
-                return
-            answers[f"{what} {status}"] += 1
-            if status not in allowed[what]:
-                wrong.append(f"{what} {name}: {status} {answer}")
-
-    with ThreadPoolExecutor(CONFLICTING_CLIENTS) as pool:
-        for done in [pool.submit(client, seed) for seed in range(CONFLICTING_CLIENTS)]:
-            done.result()
-    assert not wrong, "\n".join(wrong)
-    for name in {f"fought-{number}" for number in range(NAMES)}:
-        state = rig.state(name)
-        assert state is None or state["Running"] == alive(int(state["Pid"] or 0))
-    tell(
-        f"R29: {sum(answers.values())} conflicting operations of {CONFLICTING_CLIENTS} clients on "
-        f"{NAMES} names: 0 answers that are none of docker's"
-    )
-
-
 def test_garbage_for_the_api_and_for_a_shim(rig: Rig, tell: Tell) -> None:
     """Torn and wrong messages end their own connection and nothing else."""
     pid = rig.up("kept")
@@ -234,10 +178,13 @@ def test_many_containers_need_two_watches(rig: Rig, tell: Tell) -> None:
     found = sum("inotify" in link for link in links(rig.daemon.pid))
     began = time.monotonic()
     rig.restart()
-    took = seconds_since(began)
+    took, used = seconds_since(began), cpu_seconds(rig.daemon.pid)
     assert all(rig.status(f"watched-{number}") == "running" for number in range(MANY))
     tell(f"R12: {MANY} running containers, {found} inotify instances")
-    tell(f"R44: a restart with {MANY} running containers serves after {took:.2f} s, all adopted")
+    tell(
+        f"R44: a restart with {MANY} running containers serves after {took:.2f} s and {used:.2f} s "
+        "of a processor, all adopted and reconciled by then"
+    )
     assert found <= 2
 
 
@@ -262,7 +209,10 @@ def test_somebody_removes_what_a_container_stands_on(rig: Rig, what: str) -> Non
                 with suppress(OSError):
                     os.rmdir(folder)
     else:
-        shutil.rmtree(bundle / "upper" if what == "upper" else bundle)
+        robbed = bundle / "upper" if what == "upper" else bundle
+        while robbed.exists():
+            with suppress(OSError):  # somebody wrote there just then
+                shutil.rmtree(robbed)
     rig.ask("DELETE", "/containers/robbed?force=1")
     eventually(lambda: not alive(pid))
     assert rig.status("robbed") == "absent"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from urllib.parse import quote
 
 import pytest
 
@@ -15,6 +16,8 @@ from tests.support import image_tars as made
 from tests.support import nest, places
 from tests.support.daemon import Daemon, Warden
 from tests.support.network_storm import kill, shim_of
+from tests.support.oci_layout import image
+from tests.support.registry import running_registry
 
 IMAGES = [name for name in POINTS if name.startswith("image.")]
 FEW_IMAGES = ["image.layer", "image.row", "image.collect"]
@@ -80,6 +83,27 @@ def test_an_image_failed(rig: Rig, archive: bytes) -> None:
         assert rig.daemon.running
         whole_or_gone(rig, archive, broken)
         rig.restart()  # what could not be put away goes at a start
+
+
+# --- a pull
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2] if FULL else [1])
+def test_a_pull_killed(rig: Rig, skipped: int) -> None:
+    """Before the download of a layer: what is there of it is no image, and the next pull is."""
+    with places.short_folder() as folder, running_registry(folder) as registry:
+        registry.put("chaos/pulled:1", image({"a": b"a"}, {"b": b"b"}, {"c": b"c"}))
+        name = f"{registry.address}/chaos/pulled"
+        path = f"/images/create?fromImage={quote(name)}&tag=1"
+        assert rig.restart(f"pull.blob=kill@{skipped}")
+        with pytest.raises(Gone):
+            rig.ask("POST", path)
+        rig.restart()
+        assert f"{name}:1" not in tags(rig)
+        rig.restart("pull.blob=delay:0.05")
+        rig.ask("POST", path)
+        assert f"{name}:1" in tags(rig)
+        rig.ask("DELETE", f"/images/{name}:1")
 
 
 # --- networks

@@ -1,9 +1,10 @@
-"""R1, R3, R4, R5, R45, R46: processes of Orlop die or stand still in the middle of everything."""
+"""R1, R3, R4, R5: processes of Orlop die in the middle of everything."""
 
 from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import statistics
 import threading
@@ -11,25 +12,38 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
 from tests.api.box import eventually
-from tests.chaos.rig import FULL, Gone, Refused, Rig, alive, seconds_since
-from tests.support.nest import CONSTANT
-from tests.support.network_storm import kill, shim_of
+from tests.chaos.rig import (
+    FULL,
+    Gone,
+    Refused,
+    Rig,
+    alive,
+    has_ended,
+    is_gone,
+    seconds_since,
+    shim,
+    sized,
+)
+from tests.support.network_storm import kill
 from tests.support.pace import limit
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
-KILLS = 1000 if FULL else 8
+KILLS = sized("KILLS", 1000, 8)
+# Where the machine has not the time for all of them.
+KILL_SECONDS = sized("KILL_SECONDS", 7200, 600)
 SHIM_KILLS = 500 if FULL else 12
 AT_ONCE = 50 if FULL else 8
 ENDS = 500 if FULL else 24
+AWAY_SECONDS = 60.0 if FULL else 0.0
+
 CLIENTS = 4
-LONG = ("sleep", "100000")
 
 
 class Churn:
@@ -122,9 +136,9 @@ def test_supervisor_killed_under_churn(rig: Rig, tell: Tell) -> None:
         finally:
             churn.over.set()
     assert churn.wrong == []
-    assert churn.happened["ended"] >= KILLS
+    assert churn.happened["ended"] >= len(ready)
     tell(
-        f"R1: {KILLS} kills under churn of {CLIENTS} clients: {churn.happened['ended']} ends, "
+        f"R1: {len(ready)} kills under churn of {CLIENTS} clients: {churn.happened['ended']} ends, "
         f"0 wrong, {churn.happened['requests interrupted']} requests interrupted, "
         f"ready after {statistics.median(ready) * 1000:.0f} ms (median), without the imports"
     )
@@ -147,7 +161,10 @@ def test_shims_killed(rig: Rig, tell: Tell) -> None:
         assert state is not None
         assert "shim was lost" in state["Error"]
         rig.ask("DELETE", f"/containers/{name}")
-    tell(f"R3: {SHIM_KILLS} shims killed: all noticed, at most after {max(noticed):.2f} s")
+    tell(
+        f"R3: {SHIM_KILLS} shims killed: all noticed, after {statistics.median(noticed):.3f} s "
+        f"(median), {max(noticed):.2f} s at most"
+    )
     assert max(noticed) < limit(5)
 
 
@@ -184,120 +201,80 @@ def test_zygote_killed(rig: Rig) -> None:
         assert (rig.state(name) or {})["ExitCode"] == 7
 
 
+# Said by the test, the last one by the kernel's OOM killer; none costs anything until then.
+END = "mkfifo /go; echo up; read x </go; {last}"
+EAT = {"Memory": 8 << 20, "MemorySwap": 8 << 20}
+KINDS = ("its own code", "killed", "out of memory")
+
+
 def test_ends_while_the_supervisor_is_away(rig: Rig, tell: Tell) -> None:
-    """Every code is told by its successor, with the time at which it was."""
-    script = "echo up; while [ ! -e /go ]; do sleep 0.02; done; exit {code}"
-    pids = [rig.up(f"away-{n}", "sh", "-c", script.format(code=n % 256)) for n in range(ENDS)]
+    """Codes, signals, OOM flags and times are told by its successor as they were."""
+    kinds = [KINDS[number % len(KINDS)] for number in range(ENDS)]
+    pids = [_to_end(rig, f"away-{n}", n % 256, kind) for n, kind in enumerate(kinds)]
     rig.daemon.kill()
-    began = time.time()
-    codes = []
-    for number, pid in enumerate(pids):
-        if number % 2:
-            os.kill(pid, signal.SIGKILL)
-            codes.append(128 + signal.SIGKILL)
-        else:
-            with open(f"/proc/{pid}/root/go", "w"):
-                codes.append(number % 256)
-    eventually(lambda: not [pid for pid in pids if alive(pid)], 30)
-    ended = time.time()
+    killed = time.monotonic()
+    with Endings(pids) as endings:
+        for kind, pid in zip(kinds, pids, strict=True):
+            if kind == "killed":
+                os.kill(pid, signal.SIGKILL)
+            else:
+                with open(f"/proc/{pid}/root/go", "w") as fifo:
+                    fifo.write("on\n")
+        endings.wait(120)
+    time.sleep(max(0.0, killed + AWAY_SECONDS - time.monotonic()))
     rig.start()
-    for number, code in enumerate(codes):
+    late = []
+    for number, kind in enumerate(kinds):
         state = rig.state(f"away-{number}")
         assert state is not None
-        assert (state["Status"], state["ExitCode"]) == ("exited", code)
-        told = datetime.fromisoformat(state["FinishedAt"][:26] + "+00:00").timestamp()
-        assert began - 0.05 <= told <= ended + 0.05
-    tell(f"R5: {ENDS} containers ended in an outage: {ENDS} codes and times right")
-
-
-def test_a_supervisor_that_stands_still_loses_no_end(rig: Rig, tell: Tell) -> None:
-    pids = [
-        rig.up(f"still-{n}", "sh", "-c", "echo up; read x; exit 1", OpenStdin=True)
-        for n in range(AT_ONCE)
-    ]
-    os.kill(rig.daemon.pid, signal.SIGSTOP)
-    try:
-        for pid in pids:
-            kill(pid)
-        eventually(lambda: not [pid for pid in pids if alive(pid)])
-    finally:
-        os.kill(rig.daemon.pid, signal.SIGCONT)
-    for number in range(AT_ONCE):
-        eventually(partial(has_ended, rig, f"still-{number}"))
-        assert (rig.state(f"still-{number}") or {})["ExitCode"] == 137
-    tell(f"R45: {AT_ONCE} ends while the supervisor was stopped: all told")
-
-
-def test_one_stopped_shim_holds_up_nobody_else(rig: Rig, tell: Tell) -> None:
-    rig.up("stuck")
-    stopped = shim(rig, "stuck")
-    os.kill(stopped, signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        rig.up("free")
-        rig.ask("POST", "/containers/free/stop?t=20")
-        took = seconds_since(began)
-        assert (rig.state("free") or {})["ExitCode"] == 7
-        assert rig.status("stuck") == "running"
-    finally:
-        os.kill(stopped, signal.SIGCONT)
-    rig.ask("POST", "/containers/stuck/stop?t=20")
-    assert (rig.state("stuck") or {})["ExitCode"] == 7
-    tell(f"R46: beside a stopped shim another container's life took {took:.2f} s")
-
-
-def test_a_shim_that_never_speaks_again(rig: Rig, tell: Tell) -> None:
-    """What it had is killed and can be removed."""
-    rig.daemon.kill()
-    rig.daemon.settings = {CONSTANT: "supervisor.engine.container.SILENT_SECONDS=0.5"}
-    rig.daemon.start()
-    pid = rig.up("mute")
-    silent = shim(rig, "mute")
-    os.kill(silent, signal.SIGSTOP)
-    try:
-        began = time.monotonic()
-        rig.ask("DELETE", "/containers/mute?force=1")
-        took = seconds_since(began)
-        eventually(partial(is_gone, pid))
-    finally:
-        os.kill(silent, signal.SIGCONT)
+        code = number % 256 if kind == "its own code" else 128 + signal.SIGKILL
+        told = state["Status"], state["ExitCode"], state["OOMKilled"]
+        assert told == ("exited", code, kind == "out of memory"), (number, state)
+        at = datetime.fromisoformat(state["FinishedAt"][:26] + "+00:00").timestamp()
+        late.append(at - endings.at[pids[number]])
+    late.sort()
     tell(
-        f"R46: a container whose shim is stopped is removed after {took:.1f} s (waiting for 0.5 s)"
+        f"R5: {ENDS} containers ended in an outage of {seconds_since(killed):.0f} s: {ENDS} codes, "
+        f"signals and OOM flags right; FinishedAt beside the end, ms: least {late[0] * 1000:.1f}, "
+        f"median {statistics.median(late) * 1000:.1f}, most {late[-1] * 1000:.1f}"
     )
-    assert took < limit(5)
+    assert abs(statistics.median(late)) < limit(0.25)
+    assert max(map(abs, late)) < limit(5)
 
 
-def test_killed_in_a_stop_its_successor_goes_on_with_it(rig: Rig, tell: Tell) -> None:
-    """The grace goes on: the container that ignores the signal is killed by the next supervisor."""
-    pid = rig.up("deaf", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done")
-    thread = threading.Thread(target=_ask_to_stop, args=(rig, "deaf", 2))
-    began = time.monotonic()
-    thread.start()
-    eventually(lambda: "/containers/deaf/stop" in rig.daemon.log.replace("\n", " "))
-    time.sleep(0.1)
-    rig.restart()
-    thread.join()
-    eventually(lambda: rig.status("deaf") == "exited", 20)
-    assert not alive(pid)
-    assert (rig.state("deaf") or {})["ExitCode"] == 137
-    tell(f"R39: a stop of 2 s, the supervisor killed in it, took {seconds_since(began):.1f} s")
+def _to_end(rig: Rig, name: str, code: int, kind: str) -> int:
+    """The pid of a container that ends like this once it is told to."""
+    last, host = (f"exit {code}", {}) if kind != KINDS[2] else ("exec tail /dev/zero", EAT)
+    return rig.up(name, "sh", "-c", END.format(last=last), HostConfig=host)
 
 
-def _ask_to_stop(rig: Rig, name: str, seconds: int) -> None:
-    with suppress(Gone):
-        rig.ask("POST", f"/containers/{name}/stop?t={seconds}")
+class Endings:
+    """When each of these processes ended, by the wall clock, as the kernel announces it."""
 
+    def __init__(self, pids: list[int]) -> None:
+        self.at: dict[int, float] = {}
+        self._pids = {os.pidfd_open(pid): pid for pid in pids}
+        self._thread = threading.Thread(target=self._watch)
 
-def is_gone(pid: int) -> bool:
-    """There is no such process any more."""
-    return not alive(pid)
+    def __enter__(self) -> Endings:
+        self._thread.start()
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        for fd in self._pids:
+            os.close(fd)
 
-def has_ended(rig: Rig, name: str) -> bool:
-    """It is shown as exited."""
-    return rig.status(name) == "exited"
+    def wait(self, seconds: float) -> None:
+        """Until all have."""
+        eventually(lambda: len(self.at) == len(self._pids), seconds)
 
-
-def shim(rig: Rig, name: str) -> int:
-    """The pid of a container's shim."""
-    return shim_of(str(rig.box.inspect(name)["Id"]))
+    def _watch(self) -> None:
+        deadline = time.monotonic() + limit(180)
+        with closing(select.epoll()) as waiting:
+            for fd in self._pids:
+                waiting.register(fd, select.EPOLLIN)
+            while len(self.at) < len(self._pids) and time.monotonic() < deadline:
+                for fd, _ in waiting.poll(1.0):
+                    self.at[self._pids[fd]] = time.time()
+                    waiting.unregister(fd)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import socket
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.api.box import eventually
+from tests.chaos.listening import listening
 from tests.chaos.rig import FULL, OBEDIENT, Rig, alive, seconds_since
 from tests.support import leaks, procfs
-from tests.support.daemon import UnixConnection
 from tests.support.network_storm import shim_of
 from tests.support.pace import limit
 
@@ -28,33 +23,6 @@ CLIENTS = 4
 CONTAINERS = 5000 if FULL else 40
 EXECS = 5000 if FULL else 160
 ORPHANS = 5000 if FULL else 300
-
-
-@contextmanager
-def listening(rig: Rig) -> Iterator[dict[str, list[str]]]:
-    """Actions of each container in the order in which they are told, exec's left out."""
-    told: dict[str, list[str]] = defaultdict(list)
-    connection = UnixConnection(rig.daemon.socket, limit(120))
-
-    def listen() -> None:
-        with suppress(OSError, http.client.HTTPException):  # hung up on, below
-            for line in response:
-                event = json.loads(line)
-                if event["Type"] == "container" and not event["Action"].startswith("exec"):
-                    code = event["Actor"]["Attributes"].get("exitCode", "")
-                    told[event["Actor"]["ID"]].append(event["Action"] + code)
-
-    with closing(connection):
-        connection.request("GET", "/events")
-        stream = connection.sock
-        response = connection.getresponse()
-        thread = threading.Thread(target=listen)
-        thread.start()
-        try:
-            yield told
-        finally:
-            stream.shutdown(socket.SHUT_RDWR)
-            thread.join()
 
 
 def exec_code(rig: Rig, container: str, *command: str) -> int:
@@ -76,6 +44,8 @@ def test_programs_that_end_at_once(rig: Rig, tell: Tell) -> None:
         codes[made] = code
         rig.ask("POST", f"/containers/{made}/start")
         assert rig.ask("POST", f"/containers/{made}/wait")["StatusCode"] == code
+        state = rig.state(made) or {}
+        assert state["StartedAt"] <= state["FinishedAt"], state
         rig.ask("DELETE", f"/containers/{made}")
 
     def process(number: int) -> None:
@@ -85,7 +55,11 @@ def test_programs_that_end_at_once(rig: Rig, tell: Tell) -> None:
     for number in range(CLIENTS):
         rig.up(f"of-{number}")
     began = time.monotonic()
-    with listening(rig) as told, ThreadPoolExecutor(CLIENTS) as pool:
+    told: dict[str, list[str]] = defaultdict(list)
+    with (
+        listening(rig, lambda made, action: told[made].append(action), codes=True),
+        ThreadPoolExecutor(CLIENTS) as pool,
+    ):
         list(pool.map(container, range(CONTAINERS)))
         list(pool.map(process, range(EXECS)))
         eventually(lambda: all(told[made][-1:] == ["destroy"] for made in codes), 30)

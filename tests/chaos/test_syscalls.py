@@ -47,7 +47,7 @@ CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
 SLEEPS = ("sh", "-c", "echo up; sleep 1000")
 # Without ORLOP_CHAOS_FULL these are enough.
 FEW = {
-    "shim": [("clone3", 1), ("open_tree", 1), ("pivot_root", 1), ("sendmsg", 1), ("execve", 1)],
+    "shim": [("clone3", 1), ("open_tree", 1), ("chroot", 1), ("sendmsg", 1), ("execve", 1)],
     # The second message is the one that asks a shim to start.
     "supervisor": [("mkdir", 1), ("openat", 1), ("sendmsg", 1), ("sendmsg", 2), ("fdatasync", 1)],
 }

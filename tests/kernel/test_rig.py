@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -123,6 +124,35 @@ class TestWarden:
         assert procfs.process(orphans[0].pid) is None
         warden.close()
         assert [p for p in orphans if procfs.process(p.pid)] == []
+
+    def test_a_pid_that_is_used_again_is_another_process(self, tmp_path: Path) -> None:
+        said = ("started 7", "exited 7 3"), ("started 7",)
+        script = "\n".join(f"input(); print({chr(10).join(lines)!r}, flush=True)" for lines in said)
+        warden = Warden((sys.executable, "-c", script))
+        assert warden.wait(warden.start([], {}, tmp_path), 20) == 3
+        assert not warden.ended(warden.start([], {}, tmp_path))
+        warden.close()
+
+    def test_nothing_outlives_a_kill_of_the_runs_group(self, tmp_path: Path) -> None:
+        script = (
+            "import os, pathlib, time; from tests.support.daemon import Warden; "
+            "pid = Warden().start(['sleep', '1000'], dict(os.environ), pathlib.Path('/dev/null')); "
+            "print(pid, flush=True); time.sleep(1000)"
+        )
+        run = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            cwd=Path(__file__).parents[2],
+        )
+        assert run.stdout is not None
+        with run, run.stdout:
+            pid = int(run.stdout.readline())
+            os.killpg(run.pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while (found := procfs.process(pid)) and not found.zombie:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def test_a_command_that_does_not_exist(self, tmp_path: Path) -> None:
         warden = Warden()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.load import mix
+from tests.load import beside, mix
 from tests.load.__main__ import daemon, run
 from tests.load.drive import Load, Outcome, Sample, Start
 from tests.load.mix import KINDS, plan
@@ -31,6 +31,15 @@ def test_of_a_small_load_all_goes_right_and_nothing_is_left() -> None:
     assert len(outcome.starts) == SMALL
     assert outcome.kept == sum(kind.weight for kind in KINDS if kind.code is None)
     assert [one.name for one in figures(outcome) if one.met is False] == []
+
+
+def test_one_more_beside_those_that_have_everything() -> None:
+    measured = beside.run(3, 2, watch=0.1)
+    assert measured.wrong == []
+    assert len(measured.before) == len(measured.pairs) == len(measured.after) == 2
+    named = {one.name: one for one in beside.figures(measured, 3)}
+    assert named["what went wrong"].met
+    assert named["beside 3 / empty daemon, p50 of the pairs"].value > 0
 
 
 def test_what_goes_wrong_is_told() -> None:

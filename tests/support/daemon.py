@@ -43,7 +43,10 @@ class Warden:
     """Our end of `warden.py`: processes are started below it and reaped by it."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-IS", str(WARDEN))) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        # In a session of its own it outlives a kill of the run's whole group, and cleans up.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
         self._unread = b""
         self._exits: dict[int, int] = {}
 
@@ -60,7 +63,9 @@ class Warden:
         while True:
             word, *rest = self._line(START_SECONDS).split(" ", 1)
             if word == "started":
-                return int(rest[0])
+                pid = int(rest[0])
+                self._exits.pop(pid, None)  # of an earlier process that had it
+                return pid
             if word == "failed":
                 raise OSError(rest[0])
             self._note(rest[0])

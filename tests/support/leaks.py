@@ -3,7 +3,8 @@
 Taken before and after a test, two snapshots differ by what it left. Other test runs may share
 the machine: processes and descriptors are told apart by descent (this process is a subreaper,
 so an orphan of ours stays our descendant), the rest by the run's marks in its name while another
-run is there; while none is, all of it counts.
+run is there; while none is, all of it counts but for what has another's mark: daemons of the
+bench, and those started by hand, tell nobody that they are there.
 """
 
 from __future__ import annotations
@@ -54,8 +55,14 @@ class Snapshot:
             f"{field.name.replace('_', ' ')}: {entry}"
             for field in fields(self)
             for entry in sorted(getattr(later, field.name) - getattr(self, field.name))
-            if marks is None or field.name in OURS or any(mark in entry for mark in marks)
+            if field.name in OURS or _counts(entry, marks)
         ]
+
+
+def _counts(entry: str, marks: Sequence[str] | None) -> bool:
+    if marks is None:
+        return not places.is_anothers(entry)
+    return any(mark in entry for mark in marks)
 
 
 def _stands_by(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from tests.support import procfs
 
 CANDIDATES = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 TAG = "ORLOP_TEST_RUN"
+MARKED = re.compile(r"orlop-test-([0-9a-f]+)-|/orlop\.([0-9a-f]+)\.")
 
 
 def tag_this_run() -> None:
@@ -34,6 +36,11 @@ def random_name() -> str:
 def marks() -> tuple[str, ...]:
     """What the names that are made in this run contain."""
     return f"orlop-test-{tag()}-", f"/orlop.{tag()}."
+
+
+def is_anothers(entry: str) -> bool:
+    """It has the mark of another run, or of a daemon that was started by hand."""
+    return any(mark != tag() for marked in MARKED.findall(entry) for mark in marked if mark)
 
 
 def base() -> Path:

@@ -272,5 +272,12 @@ def test_docker_status_knows_docker_s_words_only(edges: list[Edge]) -> None:
     }
 
 
+def test_docker_status_says_running_while_a_program_runs(edges: list[Edge]) -> None:
+    at_work = {"running", "paused"}
+    for state in states(edges):
+        if state.phase is not Phase.DEAD:  # its removal failed: not to be used any more
+            assert (docker_status(state) in at_work) == bool(state.pid), state
+
+
 def test_every_fact_is_explored(edges: list[Edge]) -> None:
     assert {type(edge.fact) for edge in edges} == set(FACTS)
