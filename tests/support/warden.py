@@ -70,20 +70,14 @@ def kill_all() -> None:
             os.waitpid(pid, 0)
 
 
-def main() -> None:
-    """Serve standard input until it ends."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is the test run's to handle
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    wake_up, signalled = os.pipe()
-    os.set_blocking(signalled, False)
-    signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+def serve(signalled_fd: int) -> None:
+    """Do what standard input asks for until it ends; an ended child is announced on the fd."""
     started: set[int] = set()
     waiting = b""
     while True:
-        ready, _, _ = select.select([0, wake_up], [], [])
-        if wake_up in ready:
-            os.read(wake_up, 512)
+        ready, _, _ = select.select([0, signalled_fd], [], [])
+        if signalled_fd in ready:
+            os.read(signalled_fd, 512)
             reap(started)
         if 0 in ready:
             data = os.read(0, 1 << 16)
@@ -98,7 +92,22 @@ def main() -> None:
                     continue
                 started.add(pid)
                 print(f"started {pid}", flush=True)
-    kill_all()
+
+
+def main() -> None:
+    """Serve standard input until it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's ^C is the test run's to handle
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    wake_up, signalled = os.pipe()
+    os.set_blocking(signalled, False)
+    signal.set_wakeup_fd(signalled, warn_on_full_buffer=False)
+    try:
+        serve(wake_up)
+    except BrokenPipeError:
+        pass  # the test run is gone, and hears nothing more
+    finally:
+        kill_all()
 
 
 if __name__ == "__main__":
