@@ -31,6 +31,7 @@ POINTS = {
     "shim.clone": "the shim is about to clone init",
     "shim.cloned": "init is cloned, the shim has not heard of it yet",
     "init.execve": "init is complete and about to become the container's program",
+    "exec.execve": "a session's process is complete and about to become its program",
     "shim.started": "the program runs, the shim has told nobody",
     "shim.record": "the container has ended, the shim is about to write the exit record",
     "shim.told": "the exit record is on disk, the shim has told nobody",

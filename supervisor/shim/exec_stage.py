@@ -21,6 +21,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from supervisor import failpoints
 from supervisor.errors import InitError, KernelError
 from supervisor.kernel import namespaces, paths, process, tty, vfork
 from supervisor.shim import become
@@ -109,6 +110,7 @@ def run(stage: ExecStage) -> None:
     run_steps(become.STEPS, becoming)
     process.set_parent_death_signal(signal.SIGKILL)  # changing ids cleared it
     send(stage.sync, {"ready": True})
+    failpoints.hit("exec.execve")
     become.confine(becoming)
     become.execute(becoming)
 

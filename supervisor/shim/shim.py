@@ -635,7 +635,8 @@ class Shim:
         """Whether nothing of this container can be in the way of the next: as most are."""
         clean = not (self.execs.sessions or self.session.clients or process.has_children())
         # After an init that was killed in our memory there is no telling how that is.
-        return clean and self.error is None and self.durable and self.before < MOST_CONTAINERS
+        whole = self.error is None or not os.WIFSIGNALED(self.status)
+        return clean and whole and self.durable and self.before < MOST_CONTAINERS
 
     def let_go(self) -> socket.socket | None:
         """Close all but the connection that is stayed for; None where there is none.

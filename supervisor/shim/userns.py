@@ -34,9 +34,7 @@ def may_share_memory(spec: Spec) -> bool:
     """
     if any(n.type == "pid" and n.path for n in spec.namespaces):
         return False  # others are there, and may kill it
-    return bool(spec.uid_mappings) or "CAP_SYS_PTRACE" not in (
-        spec.process.capabilities.bounding
-    )
+    return bool(spec.uid_mappings) or "CAP_SYS_PTRACE" not in (spec.process.capabilities.bounding)
 
 
 def make(spec: Spec) -> int:

@@ -18,7 +18,7 @@ from supervisor.failpoints.registry import CANNOT_FAIL, POINTS
 from tests.api.box import eventually
 from tests.chaos.rig import FULL, OBEDIENT, Gone, Refused, Rig, alive
 
-ELSEWHERE = ("network.", "pull.", "recover.", "image.")
+ELSEWHERE = ("network.", "pull.", "recover.", "image.", "exec.")
 LIFE = [name for name in POINTS if not name.startswith(ELSEWHERE)]
 IMAGES = [name for name in POINTS if name.startswith("image.")]
 # Of these a repetition comes by in every shim, and a start is asked for only once in a drive.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from supervisor.failpoints.registry import CANNOT_FAIL, POINTS
 from tests.api.box import FOREVER, eventually
 from tests.api.network_box import SPARE_SANDBOXES, Footprint, Machine, NetworkBox
-from tests.chaos.rig import FULL, Gone, Refused, Rig
+from tests.chaos.rig import FULL, OBEDIENT, Gone, Refused, Rig
 from tests.support import image_tars as made
 from tests.support import nest, places
 from tests.support.daemon import Daemon, Warden
@@ -169,6 +170,32 @@ def test_a_network(far: tuple[Rig, NetworkBox], name: str) -> None:
         box.remove_all()
         assert join_and_leave(rig) == ""
         box.settle(before)
+
+
+# --- exec sessions
+
+
+def test_a_session_is_killed_on_its_way_by_its_containers_end(rig: Rig) -> None:
+    """Its shim, whose memory it may have had, tells the code all the same."""
+    assert rig.restart("exec.execve=delay:30")
+    rig.create("ends", *OBEDIENT)
+    rig.ask("POST", "/containers/ends/start")
+    rig.ready("ends")
+    for _ in range(3):
+        made = rig.ask("POST", "/containers/ends/exec", {"Cmd": ["true"]})
+
+        def begin(session: str = made["Id"]) -> None:
+            with suppress(Gone, Refused):
+                rig.ask("POST", f"/exec/{session}/start", {"Detach": True})
+
+        threading.Thread(target=begin, daemon=True).start()
+    # The container's own, and three that wait.
+    eventually(lambda: len(rig.ask("GET", "/containers/ends/top")["Processes"]) == 4)
+    rig.ask("POST", "/containers/ends/kill?signal=TERM")
+    assert rig.ask("POST", "/containers/ends/wait")["StatusCode"] == 7
+    state = rig.state("ends")
+    assert state is not None
+    assert (state["ExitCode"], state["Error"]) == (7, "")
 
 
 # --- start-up
