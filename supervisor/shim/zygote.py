@@ -39,6 +39,7 @@ def main(control_fd: int, *, mergeable: bool = False) -> None:
     process.set_command_line("orlop-zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the supervisor's
     os.chdir("/")
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever started the daemon may have ignored it
     empty = hollow.make()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps shims
     # With --oom-score-adj lowered once here, every shim inherits it; init resets its own.
