@@ -74,9 +74,7 @@ class Plumber:
         self._wiring = Wiring(self._aim)
         self._sweeper = Sweeper(self._aim)
         self._repairs = Repairs()
-        self._firewall = Firewall(
-            self._filters, settings.identity, settings.mark, may_own=settings.own_tables
-        )
+        self._firewall = self._make_firewall(self._filters)
         self._changing = trio.Lock()  # of networks
 
     @property
@@ -371,7 +369,12 @@ class Plumber:
 
         Tried in a network namespace of its own.
         """
-        await self._links.run(trials.try_network, self._firewall)
+        # A firewall of its own: the other one has a thread of its own, and watches by now.
+        await self._links.run(trials.try_network, self._make_firewall(self._links))
+
+    def _make_firewall(self, thread: KernelThread) -> Firewall:
+        settings = self.settings
+        return Firewall(thread, settings.identity, settings.mark, may_own=settings.own_tables)
 
     # --- published ports ------------------------------------------------------------------------
 

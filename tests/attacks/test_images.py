@@ -169,7 +169,7 @@ def test_no_label_or_foreign_field_of_an_image_gives_rights(box: Box) -> None:
     assert rights_of(said) == rights_of(plain) != []
     it = begin(box, Image="config:1")
     host = box.inspect(it)["HostConfig"]
-    assert (host["Privileged"], host["Binds"], host["CapAdd"]) == (False, [], [])
+    assert (host["Privileged"], host["Binds"], host["CapAdd"]) == (False, None, None)
 
 
 VALUES: tuple[object, ...] = (

@@ -128,6 +128,7 @@ class TestWarden:
     def test_a_pid_that_is_used_again_is_another_process(self, tmp_path: Path) -> None:
         said = ("started 7", "exited 7 3"), ("started 7",)
         script = "\n".join(f"input(); print({chr(10).join(lines)!r}, flush=True)" for lines in said)
+        script += "\nimport sys; sys.stdin.read()"  # until it is closed
         warden = Warden((sys.executable, "-c", script))
         assert warden.wait(warden.start([], {}, tmp_path), 20) == 3
         assert not warden.ended(warden.start([], {}, tmp_path))
