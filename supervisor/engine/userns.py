@@ -1,4 +1,4 @@
-"""Which container has which user and group ids of the host: `--userns auto`, the default.
+"""Which container has which user and group ids of the host: `--userns auto`.
 
 A range is chosen when a container is made, and stands in its record as `private:UID:SIZE`: all
 that is done with the container afterwards sees the same. Which are taken is known from the

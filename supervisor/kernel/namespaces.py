@@ -11,6 +11,7 @@ from signal import SIGCHLD
 
 from supervisor.errors import KernelError
 from supervisor.kernel._call import SYS, check, encode, failed, prototype, syscall_prototype
+from supervisor.kernel.paths import DIRECTORY
 
 CLONE_VM = 0x100
 CLONE_FS = 0x200
@@ -148,9 +149,8 @@ def mount_namespace(fd: int) -> Iterator[None]:
     Children cloned in it with CLONE_NEWNS have a copy of it. Root and working folder are
     afterwards what they were. Only for a process of one thread.
     """
-    place = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
     own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-    root, folder = os.open("/", place), os.open(".", place)
+    root, folder = os.open("/", DIRECTORY), os.open(".", DIRECTORY)
     try:
         setns(fd, CLONE_NEWNS)
         try:

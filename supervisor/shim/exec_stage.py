@@ -100,19 +100,24 @@ def run(stage: ExecStage) -> None:
     if stage.namespace_flags & namespaces.CLONE_NEWUSER:
         become.take_mapped_root()  # a terminal is its own
     process.close_all_but(stage.sync.fileno(), *stage.stdio)  # nothing of the host's is left
-    root = os.open("/", paths.DIRECTORY)
-    stdio = stage.stdio
-    if stage.process.terminal:
-        stdio = open_terminal(stage, root)
-    elif stdio[0] < 0:
-        stdio = (open_empty(root), *stdio[1:])
-    becoming = become.Becoming(process=stage.process, root_fd=root, stdio=stdio, make_cwd=False)
+    becoming = begin(stage)
     run_steps(become.STEPS, becoming)
     process.set_parent_death_signal(signal.SIGKILL)  # changing ids cleared it
     send(stage.sync, {"ready": True})
     failpoints.hit("exec.execve")
     become.confine(becoming)
     become.execute(becoming)
+
+
+def begin(stage: ExecStage) -> become.Becoming:
+    """The process on its way, in the container's root, with its three streams."""
+    root = os.open("/", paths.DIRECTORY)
+    stdio = stage.stdio
+    if stage.process.terminal:
+        stdio = open_terminal(stage, root)
+    elif stdio[0] < 0:
+        stdio = (open_empty(root), *stdio[1:])
+    return become.Becoming(process=stage.process, root_fd=root, stdio=stdio, make_cwd=False)
 
 
 def open_empty(root: int) -> int:

@@ -15,9 +15,9 @@ What that is good for says `unseen`.
 
 import os
 
-from supervisor.kernel import namespaces, paths, process
+from supervisor.kernel import namespaces, process
 from supervisor.shim import become, unseen
-from supervisor.shim.exec_stage import ExecStage, attempt, open_empty, open_terminal
+from supervisor.shim.exec_stage import ExecStage, attempt, begin
 from supervisor.shim.failure import run_steps
 from supervisor.shim.handshake import send
 
@@ -48,13 +48,7 @@ def enter(stage: ExecStage) -> None:
 
 def prepare(stage: ExecStage) -> become.Becoming:
     """All steps that need more than the container has."""
-    root = os.open("/", paths.DIRECTORY)
-    stdio = stage.stdio
-    if stage.process.terminal:
-        stdio = open_terminal(stage, root)
-    elif stdio[0] < 0:
-        stdio = (open_empty(root), *stdio[1:])
-    becoming = become.Becoming(process=stage.process, root_fd=root, stdio=stdio, make_cwd=False)
+    becoming = begin(stage)
     run_steps(unseen.STEPS, becoming)
     process.close_all_but(stage.sync.fileno())
     return becoming
