@@ -92,10 +92,7 @@ class LogReader:
 
     def open_at(self, tail: int | None) -> None:
         """Stand at the start of the last `tail` lines, or at the very beginning for None."""
-        for path in self._files():
-            self._fd = _open(path)
-            if self._fd >= 0:
-                break
+        self._open_oldest()
         if tail is not None:
             self._seek_tail(tail)
 
@@ -103,7 +100,7 @@ class LogReader:
         """The next records; [] when there are none for now."""
         while True:
             if self._fd < 0:
-                self._fd = _open(self._path)
+                self._open_oldest()
                 if self._fd < 0:
                     return []
             data = os.read(self._fd, READ_SIZE)
@@ -131,6 +128,13 @@ class LogReader:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)
+
+    def _open_oldest(self) -> None:
+        """Of those that there are by now: the first may have been made and rotated meanwhile."""
+        for path in self._files():
+            self._fd = _open(path)
+            if self._fd >= 0:
+                return
 
     def _files(self) -> list[Path]:
         """Existing files, oldest first."""

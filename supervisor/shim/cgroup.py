@@ -2,7 +2,30 @@
 
 import os
 
+from supervisor.kernel import mounts
 from supervisor.spec.types import Spec
+
+
+def clone_folders(spec: Spec) -> dict[str, int]:
+    """Detached mounts of the container's cgroup by its path in each hierarchy, where it sees them.
+
+    In a cgroup namespace of its own that is what a new mount would show. Making one waits for the
+    lock that all cgroups of the host share, and for whoever is making or removing one.
+    """
+    if not spec.makes("cgroup") or not any(mount.type == "cgroup" for mount in spec.mounts):
+        return {}
+    folders = dict.fromkeys(spec.cgroup.v1.values())
+    if spec.cgroup.unified:
+        folders[spec.cgroup.unified] = None
+    clones: dict[str, int] = {}
+    try:
+        for folder in folders:
+            clones[folder] = mounts.open_tree(mounts.AT_FDCWD, folder, mounts.OPEN_TREE_CLONE)
+    except OSError:
+        for fd in clones.values():
+            os.close(fd)
+        raise
+    return clones
 
 
 def open_tasks(spec: Spec) -> tuple[int, ...]:

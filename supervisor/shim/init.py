@@ -85,6 +85,7 @@ def close_the_shims(init: Init) -> None:
         *init.stdio,
         *init.given.values(),
         *init.joined_mounts.values(),
+        *init.cgroup_folders.values(),
     )
 
 
@@ -129,7 +130,7 @@ def join_cgroups(init: Init) -> None:
     for fd in init.cgroup_tasks:
         os.write(fd, b"0")
         os.close(fd)
-    if init.makes("cgroup"):
+    if init.spec.makes("cgroup"):
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)
 
 
@@ -276,7 +277,7 @@ def finish_root(init: Init) -> None:
 
 def name_host(init: Init) -> None:
     """Host and domain name of the new uts namespace."""
-    if init.makes("uts"):
+    if init.spec.makes("uts"):
         if init.spec.hostname:
             namespaces.sethostname(init.spec.hostname)
         if init.spec.domainname:
@@ -285,7 +286,7 @@ def name_host(init: Init) -> None:
 
 def loopback_up(init: Init) -> None:
     """A new network namespace has lo down; everything expects 127.0.0.1 to work."""
-    if init.makes("network"):
+    if init.spec.makes("network"):
         netdev.link_up("lo")
 
 

@@ -128,32 +128,42 @@ def make_cgroup_mount(init: Init, mount: Mount, options: MountOptions) -> None:
     """
     cgroup = init.spec.cgroup
     if not cgroup.v1:
-        fd = new_filesystem("cgroup2", options)
+        fd = _hierarchy(init, cgroup.unified, "cgroup2", options)
+        mounts.mount_setattr(fd, "", set=options.attr_set)
         attach(init, fd, mount.destination, folder=True)
         os.close(fd)
         return
     base = new_filesystem("tmpfs", MountOptions(data=(("mode", "755"),)))
     attach(init, base, mount.destination, folder=True)
-    for controllers in by_folder(cgroup.v1):
+    for folder, controllers in by_folder(cgroup.v1).items():
         # A hierarchy with two controllers (systemd's cpu,cpuacct) is mounted by naming both.
-        data = tuple((controller, None) for controller in controllers)
-        one = MountOptions(attr_set=options.attr_set, data=data)
-        _mount_in(base, ",".join(controllers), new_filesystem("cgroup", one))
+        one = MountOptions(data=tuple((controller, None) for controller in controllers))
+        _mount_in(base, ",".join(controllers), _hierarchy(init, folder, "cgroup", one))
         if len(controllers) > 1:
             for controller in controllers:
                 os.symlink(",".join(controllers), controller, dir_fd=base)
     if cgroup.unified:
-        _mount_in(base, "unified", new_filesystem("cgroup2", options))
-    mounts.mount_setattr(base, "", set=options.attr_set)
+        fd = _hierarchy(init, cgroup.unified, "cgroup2", MountOptions(data=options.data))
+        _mount_in(base, "unified", fd)
+    mounts.mount_setattr(base, "", set=options.attr_set, recursive=True)
     os.close(base)
 
 
-def by_folder(v1: Mapping[str, str]) -> list[list[str]]:
-    """Controllers grouped by the hierarchy they share."""
+def _hierarchy(init: Init, folder: str, fstype: str, options: MountOptions) -> int:
+    """A detached mount of a hierarchy, from the container's own `folder` in it downwards.
+
+    In the host's cgroup namespace it is of all that is there.
+    """
+    fd = init.cgroup_folders.pop(folder, -1)
+    return fd if fd >= 0 else new_filesystem(fstype, options)
+
+
+def by_folder(v1: Mapping[str, str]) -> dict[str, list[str]]:
+    """Controllers grouped by the folder of the hierarchy that they share."""
     folders: dict[str, list[str]] = {}
     for controller in sorted(v1):
         folders.setdefault(v1[controller], []).append(controller)
-    return list(folders.values())
+    return folders
 
 
 def _mount_in(base: int, name: str, fd: int) -> None:

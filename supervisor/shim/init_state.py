@@ -13,9 +13,10 @@ class Init:
     """What init works on. All fds are its own copies, close-on-exec, gone at execve.
 
     `host_proc` is the host's /proc; `cgroup_tasks` are the v1 `tasks` files opened by the shim;
-    `stdio` the pipes' far ends ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the
-    namespaces to join; `start_at_once`: the start was asked for before there was an init;
-    `unseen`: the container's process is born at the end, in a pid namespace where it may be traced.
+    `cgroup_folders` mounts of its cgroup by the path on the host; `stdio` the pipes' far ends
+    ((-1, -1, -1) with a terminal, -1 for a closed stdin); `given` the namespaces to join;
+    `start_at_once`: the start was asked for before there was an init; `unseen`: the container's
+    process is born at the end, in a pid namespace where it may be traced.
     """
 
     spec: Spec
@@ -29,15 +30,12 @@ class Init:
     unseen: bool = False
     host_devices: dict[str, int] = field(default_factory=dict)
     joined_mounts: dict[str, int] = field(default_factory=dict)
+    cgroup_folders: dict[str, int] = field(default_factory=dict)
     root: int = -1
     proc: int = -1
     pid_namespace: int = -1
     dev: int = -1
     becoming: become.Becoming | None = None
-
-    def makes(self, kind: str) -> bool:
-        """Whether the spec asks for a namespace of this kind, not the host's or a joined one."""
-        return any(n.type == kind and not n.path for n in self.spec.namespaces)
 
     @property
     def mapped(self) -> bool:

@@ -14,7 +14,8 @@ NAMES = {stdcopy.STDOUT: "stdout", stdcopy.STDERR: "stderr"}
 class LogFile:
     """Appends what a container writes. On a write error (a full disk) it counts and drops.
 
-    `dropped` is the number of record bytes lost so far; writing resumes by itself.
+    The file is made for the first record, not while somebody waits for the start. `dropped` is the
+    number of record bytes lost so far; writing resumes by itself.
     """
 
     def __init__(self, config: Log) -> None:
@@ -24,7 +25,6 @@ class LogFile:
         self.fd = -1
         self.retry_at = 0.0
         self.encoders = {stream: Encoder(name) for stream, name in NAMES.items()}
-        self._open()
 
     def write(self, stream: int, data: bytes) -> None:
         """Log bytes of one stream (a stdcopy number) with the time of now."""

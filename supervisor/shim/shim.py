@@ -190,6 +190,7 @@ class Shim:
         )
         places = [mount.destination for mount in spec.mounts if mount.type == "joined"]
         copies = given.clone_mounts(joined["mount"], places) if places else {}
+        shown = cgroup.clone_folders(spec)
         tasks = cgroup.open_tasks(spec)
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         group = -1
@@ -214,6 +215,7 @@ class Shim:
             start_at_once=self.start_at_once,
             unseen=self.unborn,
             joined_mounts=dict(copies),
+            cgroup_folders=dict(shown),
         )
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
         share = self.start_at_once and not spec.init and userns.may_share_memory(spec)
@@ -225,7 +227,8 @@ class Shim:
         finally:
             child.let_go()
             sync.close()
-            for fd in (proc, *tasks, *far, group, self.mapped, *copies.values()):
+            own = (proc, *tasks, *far, group, self.mapped, *copies.values(), *shown.values())
+            for fd in own:
                 if fd >= 0:
                     os.close(fd)
             self.mapped = -1
@@ -401,7 +404,7 @@ class Shim:
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         os.close(self.pidfd)
         self.pidfd = -1
-        if not any(n.type == "pid" and not n.path for n in self.spec.namespaces):
+        if not self.spec.makes("pid"):
             cgroup.kill_all(self.spec)  # without a pid namespace of its own, descendants live on
         self.session.process_ended(self._write_record)
 

@@ -244,6 +244,10 @@ class Spec:
     stdin_once: bool = False
     log: Log = Log()
 
+    def makes(self, kind: str) -> bool:
+        """Whether it asks for a new namespace of this kind, not the host's or one to join."""
+        return any(n.type == kind and not n.path for n in self.namespaces)
+
     @property
     def given(self) -> frozenset[str]:
         """Kinds of the namespaces that have to come with the `start` request.

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.bench import peer
 from tests.bench.figures import Figure, median
 from tests.bench.merging import pages_merged
 from tests.bench.rig import CLIENTS, Rig, Sizes, create, descriptors
 
 ENDS = 20
+# On the machine that the targets in /s are for, runc starts 94 a second and removes 71.
+START_OF_RUNC = 150 / 94
+REMOVE_OF_RUNC = 200 / 71
 KIB_PER_MB = 1000 * 1000 / 1024
 
 
@@ -55,15 +60,39 @@ def fleet(rig: Rig, sizes: Sizes) -> list[Figure]:
     ]
     begun = time.perf_counter()
     rig.remove_all(containers)
-    taken = time.perf_counter() - begun
+    removed = time.perf_counter() - begun
     removal = Figure(
         part="fleet",
         name=f"rm -f of {count}, {CLIENTS} clients",
-        value=count / taken,
+        value=count / removed,
         unit="/s",
         least=200,
     )
-    return [*figures, removal]
+    return [*figures, removal, *_beside_runc(rig, count, taken, removed)]
+
+
+def _beside_runc(rig: Rig, count: int, started: float, removed: float) -> list[Figure]:
+    """How many times runc's own rates those are, which nothing supervises; seconds for `count`."""
+    names = [f"c{number}" for number in range(count)]
+    with peer.runc(rig.layer()) as runc:
+        for name in names:
+            runc.prepare(name, peer.SLEEP)
+        theirs = []
+        for one in (runc.start, runc.remove):
+            begun = time.perf_counter()
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                list(pool.map(one, names))
+            theirs.append(time.perf_counter() - begun)
+    rows = [
+        (f"runc run --detach of {count}, {CLIENTS} at once", count / theirs[0], "/s", None),
+        ("create+start, times runc's rate", theirs[0] / started, "×", START_OF_RUNC),
+        (f"runc delete --force of {count}, {CLIENTS} at once", count / theirs[1], "/s", None),
+        ("rm -f, times runc's rate", theirs[1] / removed, "×", REMOVE_OF_RUNC),
+    ]
+    return [
+        Figure(part="fleet", name=name, value=value, unit=unit, least=least)
+        for name, value, unit, least in rows
+    ]
 
 
 def starts(rig: Rig, sizes: Sizes) -> list[Figure]:

@@ -35,6 +35,17 @@ def test_a_full_disk_drops_counts_and_recovers(small: Path) -> None:
     assert log.dropped == dropped
 
 
+def test_there_is_a_file_once_there_is_something_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    silent = LogFile(Log(path=str(path), max_size=200, max_files=3))
+    silent.close()
+    assert not path.exists()
+    torn = LogFile(Log(path=str(path), max_size=200, max_files=3))
+    torn.write(stdcopy.STDOUT, b"no newline")
+    torn.close()
+    assert path.read_bytes().endswith(b" stdout P no newline\n")
+
+
 def test_rotation_keeps_the_newest_files(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = LogFile(Log(path=str(path), max_size=200, max_files=3))

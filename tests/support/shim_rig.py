@@ -138,8 +138,9 @@ class Container:
         return exit_record.read(str(self.bundle))
 
     def output(self) -> str:
-        """What the log has of both streams."""
-        records = Decoder().feed((self.bundle / "log").read_bytes())
+        """What the log has of both streams; it is made with its first record."""
+        path = self.bundle / "log"
+        records = Decoder().feed(path.read_bytes() if path.exists() else b"")
         return b"".join(record.data for record in records).decode()
 
     def reconnect(self) -> Shim:

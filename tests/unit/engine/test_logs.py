@@ -48,6 +48,20 @@ def test_partial_records_belong_to_their_line(tmp_path: Path) -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("tail", [None, 5])
+def test_follows_what_is_made_and_rotated_before_it_looks_again(
+    tmp_path: Path, tail: int | None
+) -> None:
+    path = tmp_path / FILE_NAME
+    reader = LogReader(path)
+    reader.open_at(tail)
+    assert texts(reader) == []
+    path.with_name(f"{FILE_NAME}.1").write_bytes(records("a"))
+    path.write_bytes(records("b"))
+    assert texts(reader) == ["a", "b"]
+    reader.close()
+
+
 def test_follows_over_a_rotation(log: Path) -> None:
     reader = LogReader(log)
     reader.open_at(0)
