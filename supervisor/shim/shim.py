@@ -5,7 +5,6 @@ writes the exit record before it tells anybody. It ends when a supervisor has ac
 that record. See `docs/shim-protocol.md`.
 """
 
-import errno
 import gc
 import json
 import os
@@ -17,20 +16,20 @@ from collections.abc import Callable
 
 from supervisor import failpoints
 from supervisor.errors import Conflict, InitError, InvalidArgument, ProtocolError
-from supervisor.kernel import cgroups, namespaces, paths, process, vfork
-from supervisor.shim import cgroup, exit_record, given, handshake, init, rootfs, userns
-from supervisor.shim.client import Client
+from supervisor.kernel import cgroups, process
+from supervisor.shim import cgroup, exit_record, given
+from supervisor.shim.attaching import attach
+from supervisor.shim.child import Child, ended_early
 from supervisor.shim.execs import Execs
 from supervisor.shim.exit_record import ExitRecord
 from supervisor.shim.failure import describe
-from supervisor.shim.init_state import Init
 from supervisor.shim.log_file import LogFile
 from supervisor.shim.loop import IN, Loop
 from supervisor.shim.peer import Peer
 from supervisor.shim.session import Session
 from supervisor.spec.codec import from_json
 from supervisor.spec.types import Spec
-from supervisor.wire import shim_protocol, stdcopy
+from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
 SOCKET_NAME = "shim.sock"
@@ -104,6 +103,7 @@ class Shim:
 
     spec: Spec
     session: Session
+    child: Child
 
     def __init__(self, empty: int, before: int = 0) -> None:
         """`empty`: the mount namespace that init copies; `before`: how many containers this
@@ -114,29 +114,16 @@ class Shim:
         self.peers: list[Peer] = []
         self.folder = -1
         self.log: LogFile | None = None
-        self.execs = Execs(self.loop, self.add_client, self._tell)
+        self.execs = Execs(self.loop, self._add_client, self._tell)
         self.phase = "preparing"
         self.held = False
-        self.start_at_once = False
-        self.prepared: rootfs.Prepared | None = None
-        self.mapped = -1  # a user namespace with the container's ids
-        self.joined: dict[str, int] = {}  # ours, while init's network is wired
-        self.pid = 0
-        self.pidfd = -1
-        self.unborn = False  # init is still to have the process that the container is
-        self.only_from = 0  # the pid whose words count; 0: whoever has the other end
-        self.root = -1
-        self.sync: socket.socket | None = None
         self.starting: tuple[Peer, Message] | None = None
-        self.wiring = False  # init waits for its network
         self.started_ns = 0
         self.started_boottime_ns = 0
         self.stages: dict[str, int] = {}  # how long parts of the start took, in ns
-        self.cloned_ns = 0
         self.killed = False
         self.status = 0
         self.finished = (0, 0)
-        self.error: InitError | None = None
         self.record: ExitRecord | None = None
         self.durable = False
         self.stays_for: Peer | None = None
@@ -149,19 +136,22 @@ class Shim:
         self.folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.log = LogFile(self.spec.log) if self.spec.log.path else None
         self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
+        self.child = Child(
+            *(self.spec, self.session, self.loop, self.empty), self._ready, self._silent
+        )
         self._add_peer(control)
         self._listen()
         begun = time.monotonic_ns()
-        self._attempt(self._prepare_root)
+        self._attempt(self.child.prepare_root)
         self.stages["rootfs"] = time.monotonic_ns() - begun
         if not hold:
             self._attempt(lambda: given.refuse_early(self.spec))
-            self._attempt(lambda: self._clone_init({}))
+            self._attempt(lambda: self._clone({}))
         self.loop.run()
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step towards the container; nothing after one that failed."""
-        if self.error is not None:
+        if self.child.error is not None:
             return
         try:
             step()
@@ -170,182 +160,32 @@ class Shim:
 
     # --- becoming a container ---------------------------------------------------------
 
-    def _prepare_root(self) -> None:
-        failpoints.hit("shim.rootfs")
-        if self.spec.uid_mappings:
-            self.mapped = userns.make(self.spec)
-        self.prepared = rootfs.prepare(self.spec, self.mapped)
-        self.root = self.prepared.root
-
-    def _clone_init(self, joined: dict[str, int]) -> None:
-        """Needs the container's cgroup, and the namespaces to join; what comes before does not."""
-        spec, prepared = self.spec, self.prepared
-        assert prepared is not None
-        self.held, self.start_at_once = False, self.starting is not None
-        self.cloned_ns = time.monotonic_ns()
-        far = (
-            (-1, -1, -1)
-            if spec.process.terminal
-            else self.session.open_pipes(spec.stdin, userns.root_of(spec))
-        )
-        places = [mount.destination for mount in spec.mounts if mount.type == "joined"]
-        copies = given.clone_mounts(joined["mount"], places) if places else {}
-        shown = cgroup.clone_folders(spec)
-        tasks = cgroup.open_tasks(spec)
-        near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        group = -1
-        flags = 0
-        for namespace in spec.namespaces:
-            # cgroup: see init.join_cgroups; user: see userns.spawn.
-            if not namespace.path and namespace.type not in ("cgroup", "user", *joined):
-                flags |= namespaces.NAMESPACE_FLAGS[namespace.type]
-        flags |= namespaces.CLONE_NEWNS
-        if spec.cgroup.unified:
-            group = os.open(spec.cgroup.unified, paths.DIRECTORY)
-        proc = os.open("/proc", paths.DIRECTORY)
-        # Who is in another's pid namespace may be traced there: it is born at init's end. But not
-        # in a user namespace: see `userns.may_share_memory`.
-        self.unborn = (
-            "pid" in joined and not spec.uid_mappings and given.may_stay_outside(joined["pid"])
-        )
-        if self.unborn:
-            near.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        child = Init(
-            *(spec, sync, prepared, proc, tasks, far, dict(joined)),
-            start_at_once=self.start_at_once,
-            unseen=self.unborn,
-            joined_mounts=dict(copies),
-            cgroup_folders=dict(shown),
-        )
-        # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
-        share = self.start_at_once and not spec.init and userns.may_share_memory(spec)
-        try:
-            # Whoever shares its pid namespace may read its command line: no path of the host.
-            with process.command_line_as("orlop-init"):
-                failpoints.hit("shim.clone")
-                pid, pidfd = self._spawn(child, flags, joined, near.fileno(), share, group)
-        finally:
-            child.let_go()
-            sync.close()
-            own = (proc, *tasks, *far, group, self.mapped, *copies.values(), *shown.values())
-            for fd in own:
-                if fd >= 0:
-                    os.close(fd)
-            self.mapped = -1
-        failpoints.hit("shim.cloned")
-        prepared.close_binds()
-        self.pid, self.pidfd, self.sync = pid, pidfd, near
-        self.only_from = pid if self.unborn else 0
-        near.setblocking(False)
-        self.loop.add(near.fileno(), IN, self._init_speaks)
-
-    def _spawn(
-        self, child: Init, flags: int, joined: dict[str, int], ours: int, share: bool, group: int
-    ) -> tuple[int, int]:
-        """Init's pid and pidfd; `ours` would hide the shim's end from it."""
-        if not child.mapped:
-
-            def run_init() -> None:
-                os.close(ours)
-                init.main(child)
-
-            born_in = None if child.unseen else joined.get("pid")
-            with given.children_in(born_in), namespaces.mount_namespace(self.empty):
-                return vfork.spawn(run_init, flags, share=share, cgroup_fd=group)
-        return userns.spawn(
-            lambda: init.main(child),
-            flags,
-            joined.get("user", self.mapped),
-            wanted=self.spec.process,
-            share=share,
-            cgroup_fd=group,
-            pid_namespace=joined.get("pid", -1),
-            not_for_it=(ours,),
-        )
-
-    def _tell_init(self, word: bytes) -> bool:
-        """False where init was killed while it waited; SIGCHLD follows."""
-        try:
-            return self.sync is not None and bool(self.sync.send(word))
-        except OSError:
-            return False
+    def _clone(self, joined: dict[str, int]) -> None:
+        self.held = False
+        self.child.clone(joined, at_once=self.starting is not None)
 
     def _offer_network(self, joined: dict[str, int]) -> None:
         """Hand init's network namespace to whoever asked for the start; init comes after that."""
         assert self.starting is not None
         self.held = False  # a supervisor that comes later learns what became of it
-        self.joined = {kind: os.dup(fd) for kind, fd in joined.items()}
-        self.joined["network"] = userns.make_network(joined.get("user", self.mapped))
-        self.wiring = True
-        self.starting[0].send({"event": "network"}, (self.joined["network"],))
+        self.starting[0].send({"event": "network"}, (self.child.make_network(joined),))
 
-    def _wired_init(self) -> None:
-        try:
-            self._clone_init(self.joined)
-        finally:
-            self._drop_joined()
-
-    def _drop_joined(self) -> None:
-        for fd in self.joined.values():
-            os.close(fd)
-        self.joined.clear()
-
-    def _init_speaks(self, _events: int) -> None:
-        while self._hear_init():
-            pass
-
-    def _hear_init(self) -> bool:
-        """Take one message of init's, if there is one; False where there is none."""
-        if self.sync is None:
-            return False
-        try:
-            packet, fds, sender = handshake.receive(self.sync)
-        except BlockingIOError:
-            return False
-        except OSError:
-            packet, fds, sender = b"", [], 0
-        if packet and self.only_from not in (0, sender):
-            handshake.close_all(fds)
-            if self.error is not None:
-                self._close_sync()  # the process has only one thing to say
-            self.error = self.error or handshake.last_words(packet)
-            return True
-        if not packet:
-            self._close_sync()
-            if self.phase == "starting" and self.error is None:
-                self._started()
-            return False
-        self._take_from_init(json.loads(packet), fds)
-        return True
-
-    def _take_from_init(self, message: Message, fds: list[int]) -> None:
-        if "pid" in message:
-            os.close(self.pidfd)
-            self.pid, self.pidfd = message["pid"], process.pidfd_open(message["pid"])
-            self.unborn = False
-        elif message.get("pty"):
-            self.session.use_terminal(fds[0])
-        elif message.get("ready") and self.start_at_once:
+    def _ready(self, waits: bool) -> None:
+        if not waits:
             self.phase = "starting"
-        elif message.get("ready"):
-            self.phase = "created"
-            self._tell(self._created_event())
-            if self.starting is not None:
-                self._go()
-        else:
-            # The exit follows at once; SIGCHLD brings it.
-            self.error = InitError.from_json(message)
-            self._close_sync()
-
-    def _close_sync(self) -> None:
-        if self.sync is not None:
-            self.loop.remove(self.sync.fileno())
-            self.sync.close()
-            self.sync = None
+            return
+        self.phase = "created"
+        self._tell(self._created_event())
+        if self.starting is not None:
+            self._go()
 
     def _go(self) -> None:
-        if self._tell_init(handshake.GO):
+        if self.child.go():
             self.phase = "starting"
+
+    def _silent(self) -> None:
+        if self.phase == "starting" and self.child.error is None:
+            self._started()
 
     def _started(self) -> None:
         failpoints.hit("shim.started")
@@ -355,8 +195,8 @@ class Shim:
         if self.starting is not None:
             peer, request = self.starting
             self.starting = None
-            self.stages["exec"] = time.monotonic_ns() - self.cloned_ns
-            reply = {"pid": self.pid, "started_ns": self.started_ns, "stages": self.stages}
+            self.stages["exec"] = time.monotonic_ns() - self.child.cloned_ns
+            reply = {"pid": self.child.pid, "started_ns": self.started_ns, "stages": self.stages}
             peer.answer(request, reply)
         gc.enable()  # off until here, as in the zygote: a long life makes cycles
 
@@ -380,39 +220,30 @@ class Shim:
             pass
         while True:
             try:
-                # Until init has told its child's pid, that child is not reaped.
-                pid, status = os.waitpid(self.pid if self.unborn else -1, os.WNOHANG)
+                pid, status = self.child.reap_next()
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            while self.unborn and self._hear_init():
-                pass
-            if pid == self.pid:
+            if pid == self.child.pid:
                 self._init_ended(status)
                 continue
             self.execs.child_ended(pid, status)
 
     def _init_ended(self, status: int) -> None:
-        while self._hear_init():  # its last words may not have been read yet
-            pass
         self.status = status
-        self._close_sync()
-        if self.phase == "starting" and self.error is None:
-            self._started()  # it left a holder of its end behind (--init without a pid namespace)
+        self.child.ended()
         # Now that they told that it began: no run ends before it starts.
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
-        os.close(self.pidfd)
-        self.pidfd = -1
         if not self.spec.makes("pid"):
             cgroup.kill_all(self.spec)  # without a pid namespace of its own, descendants live on
         self.session.process_ended(self._write_record)
 
     def _fail(self, error: InitError) -> None:
         """Set-up failed in the shim itself: no init ever was, or it is of no use."""
-        self.error = error
-        if self.pid:
-            process.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # SIGCHLD brings the rest
+        self.child.error = error
+        if self.child.pid:
+            self.child.kill()
             return
         self.finished = (time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         self.session.process_ended(self._write_record)
@@ -420,15 +251,16 @@ class Shim:
 
     def _write_record(self) -> None:
         code = os.waitstatus_to_exitcode(self.status)
-        if self.error is None and self.phase in ("preparing", "created"):
-            self.error = ended_early()
+        if self.child.error is None and self.phase in ("preparing", "created"):
+            self.child.error = ended_early()
+        error = self.child.error
         memory = cgroups.read_memory(self.spec.cgroup)
         if self.log is not None:
             self.log.close()
         self.record = ExitRecord(
             id=self.spec.id,
             run=self.spec.run,
-            pid=self.pid,
+            pid=self.child.pid,
             code=code if code >= 0 else 128 - code,
             signal=max(0, -code),
             oom_kills=memory.oom_kills,
@@ -440,7 +272,7 @@ class Shim:
             finished_ns=self.finished[0],
             started_boottime_ns=self.started_boottime_ns,
             finished_boottime_ns=self.finished[1],
-            error=dict(self.error.to_json()) if self.error else None,
+            error=dict(error.to_json()) if error else None,
         )
         try:
             failpoints.hit("shim.record")
@@ -455,10 +287,10 @@ class Shim:
 
     def _tell_the_end(self) -> None:
         assert self.record is not None
-        if self.starting is not None and self.error is not None:
+        if self.starting is not None and self.child.error is not None:
             peer, request = self.starting
             self.starting = None
-            peer.refuse(request, self.error)
+            peer.refuse(request, self.child.error)
         self._tell({"event": "exited", "record": self.record.to_json(), "durable": self.durable})
 
     # --- the protocol -----------------------------------------------------------------
@@ -491,7 +323,7 @@ class Shim:
         self.peers.remove(peer)
         if self.starting is not None and self.starting[0] is peer:
             self.starting = None
-            if self.wiring:
+            if self.child.wiring:
                 self._refuse_network("the supervisor went away before there was a network")
         if self.held and not self.peers:
             self._leave()  # whoever wanted a container is gone before there was one
@@ -501,7 +333,7 @@ class Shim:
             peer.send(event)
 
     def _created_event(self) -> Message:
-        return {"event": "created", "pid": self.pid, "run": self.spec.run}
+        return {"event": "created", "pid": self.child.pid, "run": self.spec.run}
 
     def _dispatch(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
         operation = OPERATIONS.get(str(request.get("op")))
@@ -519,37 +351,35 @@ class Shim:
             self._go()
         elif self.held:
             # The fds stay those of the request, which closes them: init has its own copies.
-            begin = self._offer_network if self.spec.wire_network else self._clone_init
+            begin = self._offer_network if self.spec.wire_network else self._clone
             self._attempt(lambda: begin(given.pair(self.spec, request, fds)))
         return None
 
     def _wired(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
-        if not self.wiring:
+        if not self.child.wiring:
             raise Conflict("shim: init does not wait for a network")
         if "error" in request:
             self._refuse_network(str(request["error"]))
         else:
-            self.wiring = False
-            self._attempt(self._wired_init)
+            self._attempt(self.child.clone_wired)
         return {}
 
     def _refuse_network(self, why: str) -> None:
         self._end_wiring(InitError(step="network", path="", errno=0, message=why))
 
     def _end_wiring(self, error: InitError) -> None:
-        self.wiring = False
-        self._drop_joined()
+        self.child.drop_network()
         self._fail(error)
 
     def _signal(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
         number = int(request["signal"])
-        if self.wiring and number == signal.SIGKILL:
+        if self.child.wiring and number == signal.SIGKILL:
             self.killed, self.status = True, number
             self._end_wiring(ended_early())
             return {}
-        if self.pidfd < 0:
+        if self.child.pidfd < 0:
             raise Conflict("shim: the container has ended")
-        process.pidfd_send_signal(self.pidfd, number)
+        process.pidfd_send_signal(self.child.pidfd, number)
         self.killed = self.killed or number == signal.SIGKILL
         return {}
 
@@ -564,41 +394,16 @@ class Shim:
     def _attach(self, _peer: Peer, request: Message, fds: list[int]) -> Message:
         if self.phase == "exited" or len(fds) != 1:
             raise Conflict("shim: the container has ended")
-        self.add_client(self.session, request, fds)
+        self._add_client(self.session, request, fds)
         return {}
 
-    def add_client(self, session: Session, request: Message, fds: list[int]) -> None:
-        """Attach the socket in `fds` to a session as the request asks."""
-        exec_id = request.get("exec", "")  # alone: the request would live as long as the client
-
-        def gone(client: Client, detached: bool) -> None:
-            session.client_gone(client, detached)
-            if detached:
-                self._tell({"event": "detached", "exec": exec_id})
-
-        wants = {
-            stream
-            for key, stream in (("stdout", stdcopy.STDOUT), ("stderr", stdcopy.STDERR))
-            if request.get(key, True)
-        }
-        client = Client(
-            self.loop,
-            socket.socket(fileno=fds.pop()),
-            wants=frozenset(wants),
-            stdin=bool(request.get("stdin")),
-            framed=bool(request.get("framed")),
-            detach_keys=bytes.fromhex(request.get("detach_keys", "")),
-            on_change=session.client_changed,
-            on_input=session.take_input,
-            on_gone=gone,
-        )
-        session.add_client(client)
-        client.feed(bytes.fromhex(request.get("preface", "")))
+    def _add_client(self, session: Session, request: Message, fds: list[int]) -> None:
+        attach(self.loop, session, request, fds, self._tell)
 
     def _exec(self, peer: Peer, request: Message, fds: list[int]) -> Message | None:
-        if self.phase != "running" or self.pidfd < 0:
+        if self.phase != "running" or self.child.pidfd < 0:
             raise Conflict("shim: the container is not running")
-        self.execs.launch(self.spec, self.pidfd, peer, request, fds)
+        self.execs.launch(self.spec, self.child.pidfd, peer, request, fds)
         return None
 
     def _exec_state(self, _peer: Peer, request: Message, _fds: list[int]) -> Message:
@@ -608,7 +413,7 @@ class Shim:
         return {
             "phase": self.phase,
             "run": self.spec.run,
-            "pid": self.pid,
+            "pid": self.child.pid,
             "started_ns": self.started_ns,
             "record": self.record.to_json() if self.record else None,
         }
@@ -638,7 +443,7 @@ class Shim:
         """Whether nothing of this container can be in the way of the next: as most are."""
         clean = not (self.execs.sessions or self.session.clients or process.has_children())
         # After an init that was killed in our memory there is no telling how that is.
-        whole = self.error is None or not os.WIFSIGNALED(self.status)
+        whole = self.child.error is None or not os.WIFSIGNALED(self.status)
         return clean and whole and self.durable and self.before < MOST_CONTAINERS
 
     def let_go(self) -> socket.socket | None:
@@ -657,10 +462,11 @@ class Shim:
         signal.set_wakeup_fd(-1)
         for end in (*self.wakeup, self.listener, self.loop.epoll):
             end.close()
-        for fd in (self.folder, self.root):
+        for fd in (self.folder, self.child.root):
             os.close(fd)
         self.loop.callbacks.clear()
-        vars(self).clear()  # the cycles in which it lies
+        vars(self.child).clear()  # the cycles in which they lie
+        vars(self).clear()
         gc.disable()  # as in the zygote
         connection.setblocking(True)
         left = process.descriptors() - {0, 1, 2, empty, connection.fileno()}
@@ -685,13 +491,6 @@ OPERATIONS = {
     "state": Shim._state,
     "acknowledge": Shim._acknowledge,
 }
-
-
-def ended_early() -> InitError:
-    """Why a start is no more where something killed it."""
-    return InitError(
-        step="create", path="", errno=errno.ESRCH, message="init ended before the start"
-    )
 
 
 def read_spec() -> Spec:
