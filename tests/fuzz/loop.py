@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import signal
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 from tests.fuzz.mutation import inputs
@@ -14,6 +16,8 @@ from tests.support.pace import limit
 
 PATIENCE = limit(20.0)
 """Seconds that one input may take, on a machine that does much else."""
+WARM = 10_000
+"""Inputs after which all that is kept once and for all is there: what comes then is growth."""
 
 
 class Hung(BaseException):
@@ -30,12 +34,18 @@ class Broke(AssertionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run: how many inputs in how many seconds, and the longest that one took."""
+    """A run: how many inputs in how many seconds, and the longest that one took.
+
+    `peak`: the most memory that the process had, `grown`: what it had at the end beyond that
+    after `WARM` inputs; both in KiB.
+    """
 
     inputs: int
     seconds: float
     slowest: float
     slowest_input: bytes
+    peak: int
+    grown: int
 
 
 def feed(target: Target, data: bytes) -> None:
@@ -56,7 +66,7 @@ def feed(target: Target, data: bytes) -> None:
 def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf")) -> Ran:
     """`count` inputs that follow from `seed`, or as many as there is time for; raises Broke."""
     begun = last = time.perf_counter()
-    slowest, slowest_input, done = 0.0, b"", 0
+    slowest, slowest_input, done, warm = 0.0, b"", 0, 0
     for data in itertools.islice(inputs(target, seed), count):
         feed(target, data)
         done += 1
@@ -64,9 +74,30 @@ def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf"
         if now - last > slowest:
             slowest, slowest_input = now - last, data
         last = now
+        if done == WARM:
+            warm = memory("VmRSS")
+            last = time.perf_counter()
         if now - begun > seconds:
             break
-    return Ran(inputs=done, seconds=last - begun, slowest=slowest, slowest_input=slowest_input)
+    return Ran(
+        inputs=done,
+        seconds=last - begun,
+        slowest=slowest,
+        slowest_input=slowest_input,
+        peak=memory("VmHWM"),
+        grown=max(0, memory("VmRSS") - warm) if warm else 0,
+    )
+
+
+def memory(what: str) -> int:
+    """KiB of this process: VmRSS now, VmHWM at most so far (proc_pid_status(5)).
+
+    ru_maxrss is no measure of it: it begins with what the process had before execve.
+    """
+    gc.collect()
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith(f"{what}:"))
+    return int(line.split()[1])
 
 
 def _ring(_signal: int, _frame: FrameType | None) -> None:
