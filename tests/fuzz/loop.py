@@ -6,6 +6,8 @@ import gc
 import itertools
 import signal
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,6 +18,8 @@ from tests.support.pace import limit
 
 PATIENCE = limit(20.0)
 """Seconds that one input may take, on a machine that does much else."""
+TOGETHER = 64
+"""How many are fed at a time to a target that takes several."""
 WARM = 10_000
 """Inputs after which all that is kept once and for all is there: what comes then is growth."""
 
@@ -25,16 +29,18 @@ class Hung(BaseException):
 
 
 class Broke(AssertionError):
-    """What an input did to a target; the error is its cause."""
+    """What inputs did to a target: one, or several that do it only together; the error is its
+    cause."""
 
-    def __init__(self, target: Target, data: bytes) -> None:
-        super().__init__(f"{target.name} breaks on {data!r}")
-        self.data = data
+    def __init__(self, target: Target, *inputs: bytes) -> None:
+        super().__init__(f"{target.name} breaks on {', '.join(repr(data) for data in inputs)}")
+        self.data = inputs[-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """A run: how many inputs in how many seconds, and the longest that one took.
+    """A run: how many inputs in how many seconds, and the longest that one took (of those that
+    were fed together: all of them, and the first).
 
     `peak`: the most memory that the process had, `grown`: what it had at the end beyond that
     after `WARM` inputs; both in KiB.
@@ -50,14 +56,34 @@ class Ran:
 
 def feed(target: Target, data: bytes) -> None:
     """One input; raises Broke."""
+    try:
+        with _patience():
+            target.run(data)
+    except (Exception, Hung) as error:
+        raise Broke(target, data) from error
+
+
+def feed_many(target: Target, many: Sequence[bytes]) -> None:
+    """Several inputs, together where the target can; raises Broke with the one that did it."""
+    if target.run_many is None:
+        for data in many:
+            feed(target, data)
+        return
+    try:
+        with _patience():
+            target.run_many(many)
+    except (Exception, Hung) as error:
+        for data in many:
+            feed(target, data)
+        raise Broke(target, *many) from error
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, _ring)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
-        target.run(data)
-    except Exception as error:
-        raise Broke(target, data) from error
-    except Hung as error:
-        raise Broke(target, data) from error
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -67,14 +93,15 @@ def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf"
     """`count` inputs that follow from `seed`, or as many as there is time for; raises Broke."""
     begun = last = time.perf_counter()
     slowest, slowest_input, done, warm = 0.0, b"", 0, 0
-    for data in itertools.islice(inputs(target, seed), count):
-        feed(target, data)
-        done += 1
+    coming = itertools.islice(inputs(target, seed), count)
+    while some := [*itertools.islice(coming, 1 if target.run_many is None else TOGETHER)]:
+        feed_many(target, some)
+        done += len(some)
         now = time.perf_counter()
         if now - last > slowest:
-            slowest, slowest_input = now - last, data
+            slowest, slowest_input = now - last, some[0]
         last = now
-        if done == WARM:
+        if not warm and done >= WARM:
             warm = memory("VmRSS")
             last = time.perf_counter()
         if now - begun > seconds:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import parse_qs
 
@@ -12,11 +13,13 @@ import trio
 import trio.testing
 
 from supervisor.api import messages
+from supervisor.api.hangups import HangUps
 from supervisor.api.peer import peer_of
 from supervisor.api.server import Server
 from supervisor.docker import events, query
 from supervisor.docker.filters import decode_filters
 from supervisor.docker.routes import route
+from supervisor.engine.network_records import Network
 from supervisor.errors import OrlopError
 from tests.fuzz.target import Target, pieces, whole
 from tests.unit.api.fake_engine import FakeEngine
@@ -48,46 +51,84 @@ def conversation(data: bytes) -> None:
 
     The lowest bit of the first byte makes it a read-only one, over which nothing is made.
     """
+    conversations([data])
+
+
+def conversations(many: Sequence[bytes]) -> None:
+    """The same for many at a time, each with an engine and a server of its own: to begin a loop
+    and to wait in it costs most."""
     broken = Broken()
     log = logging.getLogger("orlop.api")
     log.addHandler(broken)
     propagates, log.propagate = log.propagate, False
     try:
-        answered = trio.run(_converse, data, clock=trio.testing.MockClock(autojump_threshold=0))
+        answered = trio.run(_all, many, clock=trio.testing.MockClock(autojump_threshold=0))
     finally:
         log.removeHandler(broken)
         log.propagate = propagates
     broken.check()
-    check_answers(answered)
+    for answers in answered:
+        check_answers(answers)
 
 
-async def _converse(data: bytes) -> bytes:
+async def _all(many: Sequence[bytes]) -> list[bytes]:
+    answered = [b""] * len(many)
+
+    async def converse(number: int) -> None:
+        answered[number] = await _converse(many[number], hang_ups)
+
+    hang_ups = HangUps()
+    try:
+        async with trio.open_nursery() as watching:
+            watching.start_soon(hang_ups.run)
+            async with trio.open_nursery() as nursery:
+                for number in range(len(many)):
+                    nursery.start_soon(converse, number)
+            watching.cancel_scope.cancel()
+    finally:
+        hang_ups.close()
+    return answered
+
+
+async def _converse(data: bytes, hang_ups: HangUps) -> bytes:
     near, far = socket.socketpair()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
     client = trio.SocketStream(trio.socket.from_stdlib_socket(far))
     answered = b""
-    async with trio.open_nursery() as watching:
-        async with trio.open_nursery() as nursery:
-            engine = FakeEngine(nursery)
-            server = Server(engine)
-            watching.start_soon(server._hang_ups.run)
-            await engine.networks.load()
-            read_only = bool(data[:1]) and bool(data[0] & 1)
-            peer = replace(peer_of(stream.socket), read_only=read_only)
-            nursery.start_soon(server._serve_connection, stream, peer)
-            with trio.move_on_after(_PATIENCE) as patience:
-                async with trio.open_nursery() as talking:
-                    talking.start_soon(_send, client, pieces(data), engine)
-                    answered = await _received(client)
-            await client.aclose()
-            _end_containers(engine)
-            nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
-        watching.cancel_scope.cancel()
-    server._hang_ups.close()
+    async with trio.open_nursery() as nursery:
+        engine = FakeEngine(nursery)
+        server = Server(engine)
+        server._hang_ups.close()
+        server._hang_ups = hang_ups
+        await _load_networks(engine)
+        read_only = bool(data[:1]) and bool(data[0] & 1)
+        peer = replace(peer_of(stream.socket), read_only=read_only)
+        nursery.start_soon(server._serve_connection, stream, peer)
+        with trio.move_on_after(_PATIENCE) as patience:
+            async with trio.open_nursery() as talking:
+                talking.start_soon(_send, client, pieces(data), engine)
+                answered = await _received(client)
+        await client.aclose()
+        _end_containers(engine)
+        nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
     assert not patience.cancelled_caught, "the connection does not end"
     assert not nursery.cancel_scope.cancelled_caught, "the server does not let go"
     assert not (read_only and engine.containers), "a read-only connection made a container"
     return answered
+
+
+_LOADED: list[tuple[dict[str, Network], dict[tuple[str, str], bytes]]] = []
+"""The networks that every engine begins with, and their rows: values, made once."""
+
+
+async def _load_networks(engine: FakeEngine) -> None:
+    world = engine.networks.world
+    if not _LOADED:
+        await engine.networks.load()
+        _LOADED.append((dict(world.networks._networks), dict(world.database.rows)))
+    networks, rows = _LOADED[0]
+    world.networks._networks.update(networks)
+    world.database.rows.update(rows)
 
 
 async def _send(client: trio.SocketStream, parts: list[bytes], engine: FakeEngine) -> None:
@@ -216,6 +257,7 @@ TARGETS = (
     Target(
         name="http",
         run=conversation,
+        run_many=conversations,
         # The last of them come over a read-only address.
         seeds=(*whole(*_SEEDS), *(b"\x81" + seed for seed in _SEEDS)),
         words=(
