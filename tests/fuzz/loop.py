@@ -56,37 +56,8 @@ class Ran:
 
 def feed(target: Target, data: bytes) -> None:
     """One input; raises Broke."""
-    try:
-        with _patience():
-            target.run(data)
-    except (Exception, Hung) as error:
-        raise Broke(target, data) from error
-
-
-def feed_many(target: Target, many: Sequence[bytes]) -> None:
-    """Several inputs, together where the target can; raises Broke with the one that did it."""
-    if target.run_many is None:
-        for data in many:
-            feed(target, data)
-        return
-    try:
-        with _patience():
-            target.run_many(many)
-    except (Exception, Hung) as error:
-        for data in many:
-            feed(target, data)
-        raise Broke(target, *many) from error
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    before = signal.signal(signal.SIGALRM, _ring)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+    with _alarm():
+        _feed(target, data)
 
 
 def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf")) -> Ran:
@@ -94,18 +65,20 @@ def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf"
     begun = last = time.perf_counter()
     slowest, slowest_input, done, warm = 0.0, b"", 0, 0
     coming = itertools.islice(inputs(target, seed), count)
-    while some := [*itertools.islice(coming, 1 if target.run_many is None else TOGETHER)]:
-        feed_many(target, some)
-        done += len(some)
-        now = time.perf_counter()
-        if now - last > slowest:
-            slowest, slowest_input = now - last, some[0]
-        last = now
-        if not warm and done >= WARM:
-            warm = memory("VmRSS")
-            last = time.perf_counter()
-        if now - begun > seconds:
-            break
+    at_once = 1 if target.run_many is None else TOGETHER
+    with _alarm():
+        while some := [*itertools.islice(coming, at_once)]:
+            _feed_many(target, some)
+            done += len(some)
+            now = time.perf_counter()
+            if now - last > slowest:
+                slowest, slowest_input = now - last, some[0]
+            last = now
+            if not warm and done >= WARM:
+                warm = memory("VmRSS")
+                last = time.perf_counter()
+            if now - begun > seconds:
+                break
     return Ran(
         inputs=done,
         seconds=last - begun,
@@ -114,6 +87,40 @@ def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf"
         peak=memory("VmHWM"),
         grown=max(0, memory("VmRSS") - warm) if warm else 0,
     )
+
+
+def _feed(target: Target, data: bytes) -> None:
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        target.run(data)
+    except (Exception, Hung) as error:
+        raise Broke(target, data) from error
+
+
+def _feed_many(target: Target, many: Sequence[bytes]) -> None:
+    """Together where the target can; then those that broke it are fed again, one by one."""
+    if target.run_many is None:
+        for data in many:
+            _feed(target, data)
+        return
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    try:
+        target.run_many(many)
+    except (Exception, Hung) as error:
+        for data in many:
+            _feed(target, data)
+        raise Broke(target, *many) from error
+
+
+@contextmanager
+def _alarm() -> Iterator[None]:
+    """Whoever sets the timer in the block is stopped by Hung when it rings."""
+    before = signal.signal(signal.SIGALRM, _ring)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def memory(what: str) -> int:
