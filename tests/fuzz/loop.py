@@ -17,7 +17,9 @@ from tests.fuzz.target import Target
 from tests.support.pace import limit
 
 PATIENCE = limit(20.0)
-"""Seconds that one input may take, on a machine that does much else."""
+"""Seconds of a processor that one input may take."""
+STANDSTILL = 30 * PATIENCE
+"""Seconds that it may take in all: a machine may have no processor to spare for long."""
 TOGETHER = 64
 """How many are fed at a time to a target that takes several."""
 WARM = 10_000
@@ -90,7 +92,7 @@ def feed_all(target: Target, count: int, seed: int, seconds: float = float("inf"
 
 
 def _feed(target: Target, data: bytes) -> None:
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    _arm()
     try:
         target.run(data)
     except (Exception, Hung) as error:
@@ -103,7 +105,7 @@ def _feed_many(target: Target, many: Sequence[bytes]) -> None:
         for data in many:
             _feed(target, data)
         return
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    _arm()
     try:
         target.run_many(many)
     except (Exception, Hung) as error:
@@ -112,15 +114,22 @@ def _feed_many(target: Target, many: Sequence[bytes]) -> None:
         raise Broke(target, *many) from error
 
 
+def _arm() -> None:
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, STANDSTILL)
+
+
 @contextmanager
 def _alarm() -> Iterator[None]:
-    """Whoever sets the timer in the block is stopped by Hung when it rings."""
-    before = signal.signal(signal.SIGALRM, _ring)
+    """Whoever arms the timers in the block is stopped by Hung when one rings."""
+    before = {number: signal.signal(number, _ring) for number in (signal.SIGPROF, signal.SIGALRM)}
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer in (signal.ITIMER_PROF, signal.ITIMER_REAL):
+            signal.setitimer(timer, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def memory(what: str) -> int:
@@ -134,5 +143,6 @@ def memory(what: str) -> int:
     return int(line.split()[1])
 
 
-def _ring(_signal: int, _frame: FrameType | None) -> None:
-    raise Hung(f"it takes more than {PATIENCE:.0f} s")
+def _ring(number: int, _frame: FrameType | None) -> None:
+    seconds = PATIENCE if number == signal.SIGPROF else STANDSTILL
+    raise Hung(f"it takes more than {seconds:.0f} s")

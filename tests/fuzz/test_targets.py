@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import threading
 from collections.abc import Sequence
 from itertools import islice
 
@@ -133,6 +134,16 @@ def test_what_takes_too_long_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with pytest.raises(Broke):
         feed(Target(name="hangs", run=hang, seeds=()), b"")
+
+
+def test_what_waits_for_ever_is_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.loop.STANDSTILL", 0.05)
+
+    def wait(_: bytes) -> None:
+        threading.Event().wait()
+
+    with pytest.raises(Broke):
+        feed(Target(name="waits", run=wait, seeds=()), b"")
 
 
 @given(st.binary(max_size=300))
