@@ -276,7 +276,7 @@ TARGETS = (
             *(b"Expect: 100-continue", b"Upgrade: tcp", b"HTTP/1.1", b"GET ", b"POST ", b"/v1.44"),
             *(b"/containers/", b"/json", b"?", b"&", b"%00", b"%ff", b"filters=", b"stream=1"),
         ),
-        cost=40,
+        cost=20,
     ),
     Target(
         name="query",
