@@ -26,7 +26,6 @@ from netplumb.plan.nft.objects import INET, Element, interface_value
 from netplumb.plan.operation import Operation
 from tests.kernel.netplumb.rig import (
     ANY4,
-    PATIENCE,
     QUIET,
     Container,
     Outside,
@@ -37,6 +36,7 @@ from tests.kernel.netplumb.rig import (
     publish,
     run_operations,
 )
+from tests.support.pace import limit
 
 Make = Callable[..., Container]
 ME = Identity()
@@ -88,7 +88,7 @@ async def test_what_is_tried_is_not_the_firewall_in_use(monkeypatch: pytest.Monk
     def commit_slowly(socket: Netlink, operations: Sequence[Operation]) -> None:
         if threading.current_thread().name == "netplumb-links":
             trying.set()
-            assert go_on.wait(PATIENCE)
+            assert go_on.wait(limit(30))
         commit(socket, operations)
 
     monkeypatch.setattr("netplumb.apply.firewall.commit", commit_slowly)
@@ -97,7 +97,7 @@ async def test_what_is_tried_is_not_the_firewall_in_use(monkeypatch: pytest.Monk
         async with trio.open_nursery() as nursery:
             nursery.start_soon(plumber.check_host)
             try:
-                assert await trio.to_thread.run_sync(trying.wait, PATIENCE)
+                assert await trio.to_thread.run_sync(trying.wait, limit(30))
                 await plumber._firewall.replace((), guarded=())
                 own = plumber._firewall._socket
                 made = tables()
