@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import leaks, places
 from tests.support.daemon import Daemon, running_daemon
@@ -50,6 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Orphans of what tests start stay below this process; names it makes are marked its."""
     places.tag_this_run()
     leaks.become_subreaper()
+    # How long an example takes says how busy the machine is, and nothing else.
+    settings.register_profile("orlop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("orlop")
 
 
 # --- which tests run ------------------------------------------------------------------------

@@ -13,6 +13,10 @@ from contextlib import contextmanager
 
 import trio
 
+# Both sides are closed, or the connection is broken: nobody hears an answer any more, not even
+# who had asked for more.
+_GONE = select.EPOLLHUP | select.EPOLLERR
+
 
 class HangUps:
     """Calls back for each watched socket whose peer has closed its side."""
@@ -25,9 +29,9 @@ class HangUps:
         """Tell until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-            for fd, _events in self._epoll.poll(0):
+            for fd, events in self._epoll.poll(0):
                 callback = self._callbacks.get(fd)
-                if callback is not None and _is_over(fd):
+                if callback is not None and (events & _GONE or _is_over(fd)):
                     callback()
 
     def close(self) -> None:

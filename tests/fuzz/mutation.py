@@ -17,6 +17,7 @@ _CHARACTERS = (b"\0", b"\n", b" ", b'"', b"\\", b"\xff", b"\xc3\xa9", b"\xed\xa0
 _VALUES = (b"null", b"true", b"[]", b"{}", b'""', b"0", b"1.5", b'[""]', b'{"a":1}', b"x")
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[A-Za-z_]+|[0-9]+')
 _MOST_CHANGES = 6
+_NEAR = 4096
 
 
 def inputs(target: Target, seed: int) -> Iterator[bytes]:
@@ -60,7 +61,9 @@ def _change(
         case 8:
             del data[at:]
         case 9 | 10:  # another value, or of another type
-            found = [*_TOKEN.finditer(data)]
+            # Not in all of a long one: to look for them would cost more than what is tested.
+            near = at if len(data) > _NEAR else 0
+            found = [*_TOKEN.finditer(data, near, near + _NEAR)]
             if found:
                 token = random.choice(found)
                 data[token.start() : token.end()] = random.choice((*words, *_VALUES))

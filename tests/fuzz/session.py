@@ -1,7 +1,7 @@
 """A long run of one target, in a process of its own: guided by coverage where atheris is there.
 
 parent ──► python -m tests.fuzz --child NAME   atheris (libFuzzer), or `mutation` alone
-       ◄── inputs, seconds, peak memory; or the input that broke it, and the traceback
+       ◄── inputs, seconds, memory; or the input that broke it, and the traceback
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.fuzz import targets
-from tests.fuzz.loop import PATIENCE
+from tests.fuzz.loop import PATIENCE, WARM, feed_all
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT / ".cache" / "fuzz"
@@ -27,6 +27,8 @@ CORPUS = ROOT / ".cache" / "fuzz"
 SEED = 20261121
 MOST_MEMORY = 2048
 """MiB that a target's process may come to have, with all inputs it keeps."""
+MOST_GROWTH = 16
+"""MiB that a million inputs may add, once the first ten thousand are through."""
 
 _STATISTIC = re.compile(r"stat::(\w+):\s+(\d+)")
 _DONE = re.compile(r"Done (\d+) runs in (\d+) second")
@@ -34,12 +36,13 @@ _DONE = re.compile(r"Done (\d+) runs in (\d+) second")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a child says at its end; `memory` in MiB."""
+    """What a child says at its end; `memory` and `grown` in MiB (guided: the corpus grows)."""
 
     guided: bool
     inputs: int
     seconds: float
     memory: int
+    grown: int
     broke: bool
     said: str
 
@@ -50,7 +53,7 @@ class Outcome:
         end = "BROKE" if self.broke else "ok"
         return (
             f"{name:<10} {self.inputs:>9} inputs {self.seconds:>7.0f} s {rate:>7.0f}/s "
-            f"{self.memory:>5} MiB  {how}  {end}"
+            f"{self.memory:>5} MiB, grown by {self.grown}  {how}  {end}"
         )
 
 
@@ -104,6 +107,7 @@ def _outcome(said: str, *, guided: bool, seconds: float, broke: bool) -> Outcome
         inputs=found.get("number_of_executed_units", int(done[1]) if done else 0),
         seconds=seconds,
         memory=found.get("peak_rss_mb", 0),
+        grown=found.get("grown_mb", 0),
         broke=broke,
         said=said,
     )
@@ -119,19 +123,18 @@ def child(task: str) -> None:
 
 
 def _plain(asked: dict[str, object]) -> None:
-    import resource
-
-    from tests.fuzz.loop import feed_all
-
     seconds = float(str(asked["seconds"])) or float("inf")
     target = targets.load(str(asked["name"]))
     ran = feed_all(target, int(str(asked["inputs"])), int(str(asked["seed"])), seconds)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    peak, grown = ran.peak >> 10, ran.grown >> 10
     print(f"stat::number_of_executed_units: {ran.inputs}")
     print(f"stat::peak_rss_mb: {peak}")
+    print(f"stat::grown_mb: {grown}")
     print(f"slowest: {ran.slowest:.3f} s for {ran.slowest_input!r:.200}")
     if peak > MOST_MEMORY:
         sys.exit(f"it took {peak} MiB of memory; {MOST_MEMORY} are the most")
+    if grown > MOST_GROWTH:
+        sys.exit(f"it grew by {grown} MiB since its {WARM}th input; {MOST_GROWTH} are the most")
 
 
 def _guided(asked: dict[str, object]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from netplumb.plan.model import Desired
 from netplumb.plan.names import Identity
 from netplumb.plan.nft import objects, ruleset
 from netplumb.plan.nft.objects import INET, Element, interface_value
+from netplumb.plan.operation import Operation
 from tests.kernel.netplumb.rig import (
     ANY4,
     QUIET,
@@ -34,6 +36,7 @@ from tests.kernel.netplumb.rig import (
     publish,
     run_operations,
 )
+from tests.support.pace import limit
 
 Make = Callable[..., Container]
 ME = Identity()
@@ -70,6 +73,42 @@ def shown() -> str:
     lines = [line.partition(" # progname")[0] for line in text.splitlines()]
     kept = [line for line in lines if not line.strip().startswith("flags owner")]
     return "\n".join(kept).replace("{\n\n", "{\n").strip() + "\n"
+
+
+# --- the check of the host ------------------------------------------------------------------------
+
+
+async def test_what_is_tried_is_not_the_firewall_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a daemon's start the firewall is made by its own thread while another tries out, in a
+    namespace that nobody has, what the kernel can. They share no socket: what is made through
+    one of that namespace never comes to be here, and it is closed in between.
+    """
+    trying, go_on = threading.Event(), threading.Event()
+
+    def commit_slowly(socket: Netlink, operations: Sequence[Operation]) -> None:
+        if threading.current_thread().name == "netplumb-links":
+            trying.set()
+            assert go_on.wait(limit(30))
+        commit(socket, operations)
+
+    monkeypatch.setattr("netplumb.apply.firewall.commit", commit_slowly)
+    plumber = Plumber(Settings())
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(plumber.check_host)
+            try:
+                assert await trio.to_thread.run_sync(trying.wait, limit(30))
+                await plumber._firewall.replace((), guarded=())
+                own = plumber._firewall._socket
+                made = tables()
+            finally:
+                go_on.set()
+        assert f"inet {ME.name}" in made
+        assert own is not None
+        assert own is plumber._firewall._socket
+        assert own.socket.fileno() >= 0
+    finally:
+        await plumber._close()
 
 
 # --- the tables -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from supervisor.errors import InvalidArgument, NotFound
 from supervisor.wire.path_stat import PathStat
 
 STAT = PathStat(name="etc", size=4096, mode=0o40755, mtime="2026-11-21T03:28:56.231881318Z")
+_LONG = b"b" * 300_000
 
 
 class FakeArchives:
@@ -19,7 +20,7 @@ class FakeArchives:
 
     def __init__(self) -> None:
         self.taken: dict[str, bytes] = {}
-        self.pieces: list[bytes] = [b"a" * 1000, b"b" * 300_000]
+        self.pieces: list[bytes] = [b"a" * 1000, _LONG]
         self.fails_after: int | None = None
         self.refuses: str = ""
         self.gate = trio.Event()

@@ -75,6 +75,23 @@ async def test_one_that_asks_for_more_is_not_taken_for_gone(
     assert not await seen(hang_ups, ours)
 
 
+@pytest.mark.parametrize("first", ["", "half"])
+async def test_one_that_has_asked_for_more_and_is_gone_is_seen(
+    hang_ups: HangUps, pair: tuple[socket.socket, socket.socket], first: str
+) -> None:
+    ours, theirs = pair
+    theirs.send(b"GET /_ping HTTP/1.1\r\n")
+    told = trio.Event()
+    with hang_ups.watched(ours.fileno(), told.set):
+        if first:
+            theirs.shutdown(socket.SHUT_WR)
+        await settled()
+        assert not told.is_set()
+        theirs.close()
+        with trio.fail_after(5):
+            await told.wait()
+
+
 async def test_who_does_not_watch_any_more_is_not_told(
     hang_ups: HangUps, pair: tuple[socket.socket, socket.socket]
 ) -> None:
