@@ -63,7 +63,7 @@ def conversation(data: bytes) -> None:
 
 async def _converse(data: bytes) -> bytes:
     near, far = socket.socketpair()
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+    near.setblocking(False)
     client = trio.SocketStream(trio.socket.from_stdlib_socket(far))
     answered = b""
     async with trio.open_nursery() as watching:
@@ -73,8 +73,8 @@ async def _converse(data: bytes) -> bytes:
             watching.start_soon(server._hang_ups.run)
             await engine.networks.load()
             read_only = bool(data[:1]) and bool(data[0] & 1)
-            peer = replace(peer_of(stream.socket), read_only=read_only)
-            nursery.start_soon(server._serve_connection, stream, peer)
+            peer = replace(peer_of(near), read_only=read_only)
+            nursery.start_soon(server._serve_connection, near, peer)
             with trio.move_on_after(_PATIENCE) as patience:
                 async with trio.open_nursery() as talking:
                     talking.start_soon(_send, client, pieces(data), engine)
