@@ -21,6 +21,8 @@ from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
 SILENCE_SECONDS = 30.0
+NOT_BEGUN = 128
+"""Docker's exit code of a container that could not be started, for no reason of its program's."""
 
 
 class ShimGone(Unavailable):
@@ -218,11 +220,13 @@ def checked(message: Message) -> Message:
 
 
 def start_error(error: OrlopError | InitError) -> tuple[int, str]:
-    """Docker's exit code and the text of a failed start: 127 not found, 126 not executable."""
+    """Docker's exit code and the text of a failed start: 127 not found, 126 not executable, 128.
+
+    (`docker run` itself exits with 125 for the last: it goes by the answer, not by the code.)
+    """
     if isinstance(error, InitError):
         if error.step == "execve":
             return (127 if error.errno == 2 else 126), error.message
         if error.step == "cwd":
             return (127 if error.errno == 2 else 126), error.message
-        return 125, error.message
-    return 125, error.message
+    return NOT_BEGUN, error.message
