@@ -222,6 +222,11 @@ class Connection:
         return self._parser.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
 
     @property
+    def plain(self) -> bool:
+        """The request has no body, and headers that were looked at before."""
+        return bool(self._untold)
+
+    @property
     def buffered(self) -> bytes:
         """What was received behind the request."""
         return bytes(self._h11.trailing_data[0])
@@ -384,11 +389,14 @@ class Connection:
             await trio.sleep(_READ_CHECK_SECONDS)
 
     async def _write(self, data: bytes | None) -> None:
-        view = memoryview(data or b"")
+        view: bytes | memoryview = data or b""
         while view:
             try:
                 # The plain system call first: a round through trio's scheduler costs more.
-                view = view[os.write(self._fd, view) :]
+                written = os.write(self._fd, view)
+                if written == len(view):
+                    return
+                view = memoryview(view)[written:]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._fd)
             except OSError as error:

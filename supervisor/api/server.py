@@ -190,7 +190,8 @@ class Server:
             request = await connection.next_request()
             if request is None:
                 return False
-            check_framing(request)
+            if not connection.plain:
+                check_framing(request)
             if connection.peer.open_port:
                 refuse_web_pages(request)
             answer = await self._answer(connection, request)
