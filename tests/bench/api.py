@@ -68,6 +68,8 @@ def _stats(own: Rig, client: Client, ids: list[str]) -> list[Figure]:
 
         return ask
 
+    while "system_cpu_usage" not in _precpu(client, ids[-1]):  # it has just been started
+        time.sleep(0.1)
     ways = {
         "": lambda: _stats_at_once(own, client, ids),
         ", one connection": by_one(""),
@@ -89,6 +91,13 @@ def _stats_at_once(own: Rig, first: Client, ids: Sequence[str]) -> None:
             one.send("GET", f"/v1.50/containers/{short(container)}/stats?stream=0")
         for one in asking:
             assert one.answer(*one.head())["precpu_stats"]["system_cpu_usage"]
+
+
+def _precpu(client: Client, container: str) -> dict[str, object]:
+    found: dict[str, object] = client.call("GET", f"/containers/{container}/stats?stream=0")[
+        "precpu_stats"
+    ]
+    return found
 
 
 def _server_ms(own: Rig, ask: Callable[[], object]) -> float:

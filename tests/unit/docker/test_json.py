@@ -51,8 +51,9 @@ def view(host: dict[str, Any] | None = None, **fields: Any) -> ContainerView:
 @pytest.mark.parametrize("more", [{}, {"SizeRw": 1, "SizeRootFs": 2}])
 def test_the_answer_to_inspect_is_the_same_encoded(more: dict[str, Any]) -> None:
     one, read = view(), msgspec.json.decode
+    whole = msgspec.json.encode(container_json(one) | more)
     for _ in range(2):
-        assert read(container_answer(one, more)) == msgspec.to_builtins(container_json(one)) | more
+        assert bytes(container_answer(one, more)) == whole
     assert read(container_answer(view(name="other"), more))["Name"] == "/other"
 
 
