@@ -20,22 +20,19 @@ import socket as stdlib_socket
 import termios
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import lru_cache
 
 import h11
 import trio
 
-from supervisor.api import limits, plain_heads
+from supervisor.api import answer_heads, limits, plain_heads
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import (
-    BASE_HEADERS,
     Answer,
-    Header,
     Headers,
     base_headers,
-    date,
     reason,
 )
+from supervisor.api.patience import Patience
 from supervisor.api.peer import Peer
 from supervisor.api.plain_heads import Head
 from supervisor.errors import InvalidArgument, OrlopError
@@ -65,21 +62,26 @@ class Disconnected(Exception):
 
 
 class Connection:
-    """`stream` is the accepted socket of `peer`; `request` the one being answered.
+    """`sock` is the accepted socket of `peer`, which does not block; `request` the one being
+    answered.
 
-    `waiting` is the scope of an idle wait for the next request, None while one is answered.
+    `waiting` ends an idle wait for the next request, and is None while one is answered.
     `on_status` is told the status of the next answer before that is written, once.
     """
 
-    def __init__(self, stream: trio.SocketStream, peer: Peer, hang_ups: HangUps) -> None:
+    def __init__(
+        self, sock: stdlib_socket.socket, peer: Peer, hang_ups: HangUps, patience: Patience
+    ) -> None:
         self.peer = peer
         self._hang_ups = hang_ups
-        self._socket = stream.socket
-        self._fd = stream.socket.fileno()
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
+        self._patience = patience
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._parser: h11.Connection | None = None  # made for whom it has to read
+        self._fresh = True
         self._untold = b""  # a plain request that h11 has not been told of
         self.request: Head | None = None
-        self.waiting: trio.CancelScope | None = None
+        self.waiting: Callable[[], None] | None = None
         self.hijacked = False
         self.on_status: Callable[[int], None] | None = None
 
@@ -91,39 +93,65 @@ class Connection:
         Raises h11.RemoteProtocolError for what is no HTTP, RequestTimeout for a slow one.
         """
         self.request = None
-        data, whole = b"", False  # what was read last, and whether it is all that there is
-        early, closed = self._h11.trailing_data
-        begun = bool(early)
-        if begun:
+        data = b""  # all that there is, if that came in one piece
+        early, closed = self._parser.trailing_data if self._parser is not None else (b"", False)
+        if early:
             # Requests that came in one piece must not keep other connections waiting.
             await trio.lowlevel.checkpoint()
-        seconds = limits.HEAD_SECONDS if begun else limits.IDLE_SECONDS
-        with trio.move_on_after(seconds) as scope:
-            self.waiting = None if begun else scope
+        elif not closed:
+            data = await self._first_bytes()
+            if not data:
+                return None
+            self.request = plain_heads.find(data)
+            if self.request is not None:
+                self._untold = data
+                return self.request
+            self._h11.receive_data(data)
+        event: object = self._h11.next_event()
+        if event is h11.NEED_DATA:
+            data, event = b"", await self._rest_of_head()
+        if not isinstance(event, h11.Request):
+            return None
+        if data and not self._h11.trailing_data[0]:
+            plain_heads.learn(data, event)
+        self.request = Head(event.method, event.target, event.headers)
+        return self.request
+
+    async def _first_bytes(self) -> bytes:
+        """What a request begins with; b"" where none comes any more, or in time."""
+        if self._fresh:
+            self._fresh = False
+            # Whoever connects has mostly sent its request by the time that it is accepted.
+            try:
+                return os.read(self._fd, limits.RECEIVE_SIZE)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise Disconnected(str(error)) from None
+        self.waiting = self._wait_no_more
+        self._patience.begin(self)
+        try:
+            return await self._read()
+        except trio.ClosedResourceError:
+            return b""
+        finally:
+            self._patience.end(self)
+            self.waiting = None
+
+    def _wait_no_more(self) -> None:
+        # The wait ends with ClosedResourceError: a cancel scope for each costs more than most
+        # answers.
+        trio.lowlevel.notify_closing(self._fd)
+
+    async def _rest_of_head(self) -> object:
+        """h11's event when it has all that it needs."""
+        with trio.move_on_after(limits.HEAD_SECONDS):
             while True:
-                event = self._h11.next_event() if begun or closed else h11.NEED_DATA
-                if isinstance(event, h11.Request):
-                    self.waiting = None
-                    if whole and not self._h11.trailing_data[0]:
-                        plain_heads.learn(data, event)
-                    self.request = Head(event.method, event.target, event.headers)
-                    return self.request
+                await self._receive()
+                event = self._h11.next_event()
                 if event is not h11.NEED_DATA:
-                    return None
-                whole = not begun
-                data = await self._read()
-                if not begun:
-                    begun, self.waiting = True, None
-                    self.request = plain_heads.find(data)
-                    if self.request is not None:
-                        self._untold = data
-                        return self.request
-                    scope.deadline = trio.current_time() + limits.HEAD_SECONDS
-                self._h11.receive_data(data)
-        self.waiting = None
-        if begun and scope.cancelled_caught:
-            raise RequestTimeout("the request's headers did not arrive in time")
-        return None
+                    return event
+        raise RequestTimeout("the request's headers did not arrive in time")
 
     async def body(self) -> bytes:
         """The request's body; TooLarge past the limit, InvalidArgument where it is cut off."""
@@ -189,12 +217,25 @@ class Connection:
     @property
     def answering(self) -> bool:
         """Whether something of an answer has been written."""
-        return self.hijacked or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+        if self.hijacked or self._parser is None:
+            return self.hijacked
+        return self._parser.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
+
+    @property
+    def plain(self) -> bool:
+        """The request has no body, and headers that were looked at before."""
+        return bool(self._untold)
 
     @property
     def buffered(self) -> bytes:
         """What was received behind the request."""
         return bytes(self._h11.trailing_data[0])
+
+    @property
+    def _h11(self) -> h11.Connection:
+        if self._parser is None:
+            self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.MAX_HEAD)
+        return self._parser
 
     def _told(self) -> h11.Connection:
         """h11, told of the request if it was not."""
@@ -239,10 +280,10 @@ class Connection:
         body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
         if self._untold:
-            plain = _plain_head(answer, date())
-            await self._write(plain if is_head else plain + body)
+            head = answer_heads.plain(answer)
+            await self._write(head if is_head else head + body)
             return
-        head = self._h11.send(_response(answer.status, answer.headers, len(body), date()))
+        head = self._h11.send(answer_heads.response(answer))
         data = self._h11.send(h11.Data(body)) if body and not is_head else b""
         self._h11.send(h11.EndOfMessage())
         await self._write(head + data)
@@ -321,8 +362,9 @@ class Connection:
 
     async def hung_up(self) -> None:
         """Return when the client has closed its side; meant for the length of an answer."""
+        await trio.lowlevel.wait_readable(self._fd)
         try:
-            data = await self._socket.recv(1, stdlib_socket.MSG_PEEK)
+            data = self._socket.recv(1, stdlib_socket.MSG_PEEK)
         except OSError:
             return
         if data:
@@ -347,11 +389,14 @@ class Connection:
             await trio.sleep(_READ_CHECK_SECONDS)
 
     async def _write(self, data: bytes | None) -> None:
-        view = memoryview(data or b"")
+        view: bytes | memoryview = data or b""
         while view:
             try:
                 # The plain system call first: a round through trio's scheduler costs more.
-                view = view[os.write(self._fd, view) :]
+                written = os.write(self._fd, view)
+                if written == len(view):
+                    return
+                view = memoryview(view)[written:]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._fd)
             except OSError as error:
@@ -363,31 +408,7 @@ class Connection:
             try:
                 self._socket.shutdown(stdlib_socket.SHUT_WR)
                 left = limits.MAX_BODY
-                while left > 0 and (data := await self._socket.recv(limits.RECEIVE_SIZE)):
+                while left > 0 and (data := await self._read()):
                     left -= len(data)
-            except OSError:
+            except (OSError, Disconnected):
                 return
-
-
-@lru_cache(maxsize=64)
-def _response(status: int, extra: tuple[Header, ...], length: int, date: bytes) -> h11.Response:
-    """The head of a whole answer: most are alike, and h11 looks at each header of each."""
-    headers = [*BASE_HEADERS, (b"Date", date), *extra]
-    if status not in (204, 304):
-        headers.append((b"Content-Length", b"%d" % length))
-    return h11.Response(status_code=status, headers=headers, reason=reason(status))
-
-
-def _plain_head(answer: Answer, date: bytes) -> bytes:
-    """What h11 makes of `_response`."""
-    start = _plain_start(answer.status, answer.headers, date)
-    if answer.status in (204, 304):
-        return start + b"\r\n"
-    return b"%sContent-Length: %d\r\n\r\n" % (start, len(answer.body))
-
-
-@lru_cache(maxsize=64)
-def _plain_start(status: int, extra: tuple[Header, ...], date: bytes) -> bytes:
-    headers = (*BASE_HEADERS, (b"Date", date), *extra)
-    lines = [b"HTTP/1.1 %d %s" % (status, reason(status)), *(b"%s: %s" % one for one in headers)]
-    return b"\r\n".join(lines) + b"\r\n"

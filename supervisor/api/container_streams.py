@@ -91,7 +91,7 @@ async def container_attach_websocket(exchange: Exchange) -> Answer | None:
         socket.socket(fileno=fd), near, early=early, text=exchange.version < _BINARY_FRAMES
     )
     with trio.CancelScope() as scope:
-        connection.waiting = scope  # a server that stops does not wait for it
+        connection.waiting = scope.cancel  # a server that stops does not wait for it
         async with trio.open_nursery() as nursery:
             nursery.start_soon(relay.run)
             try:

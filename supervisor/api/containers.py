@@ -11,7 +11,7 @@ from supervisor.api.messages import EMPTY, NO_CONTENT, Answer, json_answer
 from supervisor.docker.create import decode_create
 from supervisor.docker.filters import decode_filters
 from supervisor.docker.impair import decode_impair
-from supervisor.docker.inspect import container_json
+from supervisor.docker.inspect import container_answer
 from supervisor.docker.listing import select, summary_json, summary_row
 from supervisor.docker.query import boolean, integer, window_size
 from supervisor.docker.update import decode_update
@@ -49,7 +49,8 @@ async def container_list(exchange: Exchange) -> Answer:
 async def container_inspect(exchange: Exchange) -> Answer:
     """GET /containers/{id}/json?size"""
     view = exchange.engine.inspect(exchange.ref)
-    return json_answer(container_json(view) | (await _sizes(exchange, [view])).get(view.id, {}))
+    sizes = await _sizes(exchange, [view])
+    return json_answer(container_answer(view, sizes.get(view.id, {})))
 
 
 async def container_top(exchange: Exchange) -> Answer:

@@ -23,7 +23,7 @@ async def container_stats(exchange: Exchange) -> Answer | None:
     query, metering = exchange.query, exchange.engine.metering
     container = exchange.engine.container_id(exchange.ref)
     once = boolean(query, "one-shot")
-    if not boolean({"stream": "1", **query}, "stream"):
+    if "stream" in query and not boolean(query, "stream"):
         return json_answer(metering.stats(container, compare=not once)[0])
     first, sample = metering.stats(container, compare=not once)
 

@@ -31,7 +31,9 @@ class Peer:
     read_only: bool = False
 
 
-def peer_of(sock: trio.socket.SocketType, certificate: Mapping[str, Any] | None = None) -> Peer:
+def peer_of(
+    sock: socket.socket | trio.socket.SocketType, certificate: Mapping[str, Any] | None = None
+) -> Peer:
     """The caller on an accepted socket; `certificate` is what it showed."""
     if sock.family == socket.AF_UNIX:
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)

@@ -16,12 +16,14 @@ from functools import partial
 import h11
 import trio
 
+from supervisor.api.accepting import accept_forever
 from supervisor.api.connection import Connection, Disconnected, RequestTimeout
 from supervisor.api.engine_like import EngineLike
 from supervisor.api.exchange import Exchange
 from supervisor.api.handlers import HANDLERS, STREAMED
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
+from supervisor.api.patience import Patience
 from supervisor.api.peer import Peer, peer_of, refuse_web_pages
 from supervisor.api.plain_heads import Head
 from supervisor.api.read_only import refuse_control
@@ -58,6 +60,7 @@ class Server:
         self._engine = engine
         self._connections: set[Connection] = set()
         self._hang_ups = HangUps()
+        self._patience = Patience()
         self._stopping = trio.Event()
         self._only_relayed: set[trio.CancelScope] = set()
 
@@ -75,6 +78,7 @@ class Server:
         try:
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._hang_ups.run)
+                watching.start_soon(self._patience.run)
                 await self._serve(listeners, read_only, task_status)
                 watching.cancel_scope.cancel()
         finally:
@@ -88,25 +92,18 @@ class Server:
     ) -> None:
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                for some, serve in (
-                    (listeners, self._serve_stream),
-                    (read_only, partial(self._serve_stream, read_only=True)),
-                ):
-                    if some:
-                        accepting.start_soon(
-                            partial(
-                                trio.serve_listeners,
-                                serve,
-                                some,  # type: ignore[arg-type]  # of two kinds
-                                handler_nursery=connections,
-                            )
-                        )
+                for listener in listeners:
+                    accepting.start_soon(self._accept, listener, connections)
+                for listener in read_only:
+                    accepting.start_soon(
+                        partial(self._accept, listener, connections, read_only=True)
+                    )
                 task_status.started()
                 await self._stopping.wait()
                 accepting.cancel_scope.cancel()
             for connection in self._connections:
                 if connection.waiting is not None:
-                    connection.waiting.cancel()
+                    connection.waiting()
             for relaying in self._only_relayed:
                 relaying.cancel()
             connections.cancel_scope.deadline = trio.current_time() + DRAIN_SECONDS
@@ -115,18 +112,34 @@ class Server:
         """Accept nothing more; idle connections end now, others after their answer."""
         self._stopping.set()
 
-    async def _serve_stream(
-        self, stream: trio.SocketStream | TlsStream, *, read_only: bool = False
+    async def _accept(
+        self, listener: Listener, connections: trio.Nursery, *, read_only: bool = False
     ) -> None:
+        if isinstance(listener, trio.SocketListener):
+            serve = partial(self._serve_socket, read_only=read_only)
+            await accept_forever(listener, partial(connections.start_soon, serve))
+        else:
+            await trio.serve_listeners(self._serve_secure, [listener], handler_nursery=connections)
+
+    async def _serve_socket(self, client: socket.socket, *, read_only: bool) -> None:
         try:
-            if isinstance(stream, trio.SSLStream):
-                await self._serve_tls(stream)
-                return
-            if stream.socket.family != socket.AF_UNIX:
-                _keep_alive(stream.socket)
-            peer = peer_of(stream.socket)
-            await self._serve_connection(stream, replace(peer, read_only=read_only))
+            if client.family != socket.AF_UNIX:
+                _keep_alive(client)
+            peer = peer_of(client)
+            await self._serve_connection(
+                client, replace(peer, read_only=True) if read_only else peer
+            )
         except OSError:  # gone before it could be asked who it is
+            log.debug("a client hung up")
+        except Exception:
+            log.exception("a connection broke")
+        finally:
+            client.close()
+
+    async def _serve_secure(self, stream: TlsStream) -> None:
+        try:
+            await self._serve_tls(stream)
+        except OSError:  # as above
             log.debug("a client hung up")
         except Exception:
             log.exception("a connection broke")
@@ -139,9 +152,9 @@ class Server:
             await trio.aclose_forcefully(stream)
             return
         peer = peer_of(transport, stream.getpeercert() or {})
-        near, far = (
-            trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair()
-        )
+        inner, far = socket.socketpair()
+        near = trio.SocketStream(trio.socket.from_stdlib_socket(inner))
+        far.setblocking(False)
         async with trio.open_nursery() as relaying:
             relaying.start_soon(relay, stream, near)
             if await self._serve_connection(far, peer):
@@ -150,9 +163,9 @@ class Server:
                     relaying.cancel_scope.cancel()
         self._only_relayed.discard(relaying.cancel_scope)
 
-    async def _serve_connection(self, stream: trio.SocketStream, peer: Peer) -> bool:
-        """Serve requests; True where the stream was taken over."""
-        connection = Connection(stream, peer, self._hang_ups)
+    async def _serve_connection(self, client: socket.socket, peer: Peer) -> bool:
+        """Serve requests and close the socket; True where the stream was taken over."""
+        connection = Connection(client, peer, self._hang_ups, self._patience)
         self._connections.add(connection)
         try:
             while not self._stopping.is_set() and await self._serve_request(connection):
@@ -164,8 +177,11 @@ class Server:
         finally:
             connection.tell_status(0)
             self._connections.discard(connection)
-            # Only drops this end: a hijacked connection lives on in its duplicate.
-            stream.socket.close()
+            # Only drops this end: a hijacked connection lives on in its duplicate, for which
+            # trio's epoll would keep what it knows of this one.
+            if connection.hijacked:
+                trio.lowlevel.notify_closing(client)
+            client.close()
         return connection.hijacked
 
     async def _serve_request(self, connection: Connection) -> bool:
@@ -174,7 +190,8 @@ class Server:
             request = await connection.next_request()
             if request is None:
                 return False
-            check_framing(request)
+            if not connection.plain:
+                check_framing(request)
             if connection.peer.open_port:
                 refuse_web_pages(request)
             answer = await self._answer(connection, request)
@@ -269,7 +286,7 @@ def _log_change(method: str, path: str, peer: Peer, status: int) -> None:
     log.info("%s %s by %s: %s", method, path, peer.name, status or "no answer")
 
 
-def _keep_alive(sock: trio.socket.SocketType) -> None:
+def _keep_alive(sock: trio.socket.SocketType | socket.socket) -> None:
     # A client's host that vanished says nothing any more: the kernel asks.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 

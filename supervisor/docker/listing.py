@@ -112,7 +112,7 @@ def status_text(view: ContainerView, now_ns: int) -> str:
             return "Removal In Progress"
         case "dead":
             return "Dead"
-    if not view.finished_ns:
+    if view.status == "created":
         return "Created"
     return f"Exited ({view.exit_code}) {ended} ago"
 

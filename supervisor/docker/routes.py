@@ -123,8 +123,9 @@ _ABSENT = {
     "networks": "this network operation is not supported",
     "volumes": "this volume operation is not supported",
     "plugins": "plugins are not supported: volumes, networks and logs have their drivers built in",
-    "images": "this image operation is not supported: images come from `orlop image scratch`",
+    "images": "this image operation is not supported",
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 _ABSENT_ACTIONS = frozenset({"copy", "checkpoints"})
 
 
@@ -195,6 +196,8 @@ def _image_parts(method: str, parts: list[str]) -> list[str]:
 
 
 def _absent(parts: list[str], method: str) -> OrlopError:
+    if method not in _METHODS:
+        return NotFound("page not found")
     first = parts[0] if parts else ""
     if first in _SWARM:
         if parts[1:] == ["leave"]:

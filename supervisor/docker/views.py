@@ -75,7 +75,7 @@ class ContainerView:
     health: Health | None = None
     history: tuple[PastRun, ...] = ()
     stages: Mapping[str, int] = field(default_factory=dict)
-    made: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+    made: dict[str, bytes] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def running(self) -> bool:

@@ -94,7 +94,7 @@ class Engine:
         self.host = host
         self.images = images
         self.engine_id = engine_id
-        self.containers: dict[str, Container] = {}
+        self.containers: ids.ById[Container] = ids.ById()
         self.names: dict[str, str] = {}
         self.execs = ExecSessions(self)
         self.health = HealthChecks(self)
@@ -282,7 +282,8 @@ class Engine:
         recovery.settle(self, container)
 
     def _forget(self, container: Container) -> None:
-        self.containers.pop(container.id, None)
+        if container.id in self.containers:
+            del self.containers[container.id]
         if self.names.get(container.record.name) == container.id:
             del self.names[container.record.name]
         self.execs.forget(container.id)

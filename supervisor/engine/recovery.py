@@ -19,7 +19,7 @@ from supervisor.engine import rebuild
 from supervisor.engine.catching_up import catch_up
 from supervisor.engine.container import Container
 from supervisor.engine.host import KIND
-from supervisor.engine.shim_client import ShimClient, connect, start_error
+from supervisor.engine.shim_client import NOT_BEGUN, ShimClient, connect, start_error
 from supervisor.engine.task import LOST, Task, as_exit
 from supervisor.errors import InitError, OrlopError, ProtocolError
 from supervisor.kernel import process
@@ -180,7 +180,7 @@ def settle(engine: Engine, container: Container, why_lost: str = LOST) -> None:
             lost = m.Exit(code=137, signal=9, at_ns=time.time_ns(), error=why_lost)
             container.post(m.Exited(run, lost))
         else:
-            container.post(m.StartFailed(run, why_lost, 125, time.time_ns()))
+            container.post(m.StartFailed(run, why_lost, NOT_BEGUN, time.time_ns()))
         return
     if record.oom_kills > container.state.oom_kills:
         engine.host.note_oom(container, record.memory_limit, record.memory_peak)

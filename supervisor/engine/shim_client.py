@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import socket
@@ -21,6 +22,11 @@ from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
 SILENCE_SECONDS = 30.0
+NOT_BEGUN = 128
+"""Docker's exit code of a container that could not be started, for no reason of its program's."""
+
+_NOT_EXECUTABLE = frozenset({errno.EACCES, errno.EISDIR, errno.ENOTDIR})
+_OF_THE_PROGRAM = frozenset({"execve", "cwd"})
 
 
 class ShimGone(Unavailable):
@@ -218,11 +224,13 @@ def checked(message: Message) -> Message:
 
 
 def start_error(error: OrlopError | InitError) -> tuple[int, str]:
-    """Docker's exit code and the text of a failed start: 127 not found, 126 not executable."""
+    """Docker's exit code and the text of a failed start: 127 not found, 126 not executable, 128.
+
+    Of whatever step, as docker goes by the text. (`docker run` itself exits with 125 for the last.)
+    """
     if isinstance(error, InitError):
-        if error.step == "execve":
-            return (127 if error.errno == 2 else 126), error.message
-        if error.step == "cwd":
-            return (127 if error.errno == 2 else 126), error.message
-        return 125, error.message
-    return 125, error.message
+        if error.errno == errno.ENOENT:
+            return 127, error.message
+        if error.step in _OF_THE_PROGRAM or error.errno in _NOT_EXECUTABLE:
+            return 126, error.message
+    return NOT_BEGUN, error.message

@@ -52,7 +52,7 @@ def _make(engine: Engine, container: Container) -> ContainerView:
         error=end.error if end else "",
         oom_killed=end.oom_killed if end else False,
         started_ns=state.started_ns,
-        finished_ns=state.finished_ns,
+        finished_ns=state.finished_ns if state.started_ns else 0,  # as docker: it never ran
         restart_count=state.restart_count,
         body=record.body,
         hostname=engine.host.hostname(record),

@@ -77,7 +77,7 @@ class TaskStarted:
 class StartFailed:
     """The run ended before its program was executed; nothing of it is left.
 
-    `code` is docker's: 126 not executable, 127 not found, 125 anything else.
+    `code` is docker's: 126 not executable, 127 not found, 128 anything else.
     """
 
     run: int

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from random import Random
+from typing import TypeVar
 
 from supervisor.errors import InvalidArgument, NotFound
+
+Value = TypeVar("Value")
 
 ID_BYTES = 32
 SHORT = 12
@@ -78,6 +81,34 @@ def generate_name(rng: Random, *, numbered: bool = False) -> str:
     return f"{name}{rng.randrange(10)}" if numbered else name
 
 
+class ById(dict[str, Value]):
+    """What there is by its id, found by a short id as fast: clients ask by that.
+
+    Change it by item only (`by[id] = …`, `del by[id]`): dict's other ways pass by what it keeps.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_short: dict[str, list[str]] = {}
+
+    def __setitem__(self, id: str, value: Value) -> None:
+        if id not in self:
+            self._by_short.setdefault(short(id), []).append(id)
+        super().__setitem__(id, value)
+
+    def __delitem__(self, id: str) -> None:
+        super().__delitem__(id)
+        alike = self._by_short[short(id)]
+        alike.remove(id)
+        if not alike:
+            del self._by_short[short(id)]
+
+    def beginning(self, text: str) -> list[str]:
+        """The ids that begin with it."""
+        of = self if len(text) < SHORT else self._by_short.get(short(text), ())
+        return _beginning(of, text)
+
+
 def resolve(reference: str, ids: Collection[str], names: Mapping[str, str]) -> str:
     """The full id that `reference` means: an id, a name (of name → id), or an id's begin.
 
@@ -90,9 +121,13 @@ def resolve(reference: str, ids: Collection[str], names: Mapping[str, str]) -> s
         return reference
     if (id := names.get(reference.removeprefix("/"))) is not None:
         return id
-    found = [id for id in ids if id.startswith(reference)]
+    found = ids.beginning(reference) if isinstance(ids, ById) else _beginning(ids, reference)
     if len(found) > 1:
         raise InvalidArgument(f"multiple IDs found with provided prefix: {reference}")
     if not found:
         raise NotFound(f"No such container: {reference}")
     return found[0]
+
+
+def _beginning(ids: Iterable[str], text: str) -> list[str]:
+    return [id for id in ids if id.startswith(text)]

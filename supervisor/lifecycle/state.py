@@ -98,12 +98,19 @@ class State:
 def docker_status(state: State) -> str:
     """`State.Status` as docker has it, which knows neither starting nor stopping.
 
-    A container counts as what it was until its program runs, and as running until it ended.
+    A container counts as what it was until its program runs, and as running until it ended. One
+    whose program has never run is created, however often its start has failed.
     """
     starting = state.phase is Phase.STARTING or (state.phase is Phase.STOPPING and not state.pid)
     if starting:
         if state.automatic:
             return "restarting"
-        return "exited" if state.exit else "created"
+        return _at_rest(state)
+    if state.phase is Phase.EXITED:
+        return _at_rest(state)
     ending = state.phase is Phase.STOPPING or (state.phase is Phase.REMOVING and state.pid)
     return "running" if ending else state.phase.value
+
+
+def _at_rest(state: State) -> str:
+    return "exited" if state.started_ns else "created"

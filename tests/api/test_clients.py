@@ -102,6 +102,35 @@ def test_exec_in_a_terminal(box: Box) -> None:
         assert it.wait() == 6
 
 
+@pytest.mark.parametrize(
+    "flags, command, status, code, text",
+    [
+        ((), "no-such", 127, 127, "no-such"),
+        ((), "/etc/passwd", 126, 126, "permission denied"),
+        (("-v", "/dev/null:/etc"), "true", 125, 126, "Is a directory"),
+        (("--sysctl", "net.core.no-such=1"), "true", 127, 127, "no-such"),
+    ],
+)
+def test_what_could_not_be_started_is_created(
+    box: Box, flags: tuple[str, ...], command: str, status: int, code: int, text: str
+) -> None:
+    done = box.daemon.docker("run", "--name", "never", *flags, IMAGE, command)
+    assert done.returncode == status, done
+    assert text in done.stderr
+    shown = box.daemon.docker("ps", "-a", "--format", "{{.State}} {{.Status}}").stdout
+    assert shown == "created Created\n"
+    state = box.state("never")
+    assert (state["Status"], state["ExitCode"]) == ("created", code)
+    assert text in state["Error"]
+    assert state["StartedAt"] == state["FinishedAt"] == "0001-01-01T00:00:00Z"
+    assert box.daemon.docker("wait", "never").stdout == f"{code}\n"
+    again = box.daemon.docker("start", "never")
+    assert again.returncode == 1
+    assert text in again.stderr
+    assert box.orlop("why", "never").stdout.count("could not start") == 2
+    box.ok("rm", "never")
+
+
 @pytest.fixture
 def client(box: Box) -> Iterator[docker.DockerClient]:
     with closing(docker.DockerClient(base_url=box.daemon.host, version="auto")) as it:

@@ -72,7 +72,7 @@ const isBad = (end) => end && !["completed", "stopped"].includes(end.reason);
 function badge(one) {
   if (one.state === "running" && one.healthy === false) return ["warn", "not healthy"];
   if (one.state === "running") return ["good", one.healthy ? "healthy" : "running"];
-  if (one.state === "exited" && isBad(one.end)) return ["bad", "exited"];
+  if (["exited", "created"].includes(one.state) && isBad(one.end)) return ["bad", one.state];
   if (one.state === "dead") return ["bad", "dead"];
   if (one.state === "restarting" || one.state === "paused") return ["warn", one.state];
   return ["", one.state];

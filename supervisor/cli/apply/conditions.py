@@ -23,7 +23,7 @@ def reached(container: seen.Container | None, name: str, condition: str) -> bool
     if container is None:
         raise Failure(f"container {name} is gone while others wait for it")
     if condition == COMPLETED:
-        if container.status == "exited" and container.exit_code:
+        if container.over and container.exit_code:
             raise Failure(
                 f"container {name} was to complete and ended with status {container.exit_code}"
             )
@@ -32,7 +32,7 @@ def reached(container: seen.Container | None, name: str, condition: str) -> bool
         return container.runs or container.status == "exited"
     if container.status == "running" and not container.health:
         raise Failure(f"container {name} was to become healthy and has no healthcheck")
-    if container.status in ("exited", "dead"):
+    if container.over or container.status == "dead":
         raise Failure(
             f"container {name} was to become healthy and ended with status {container.exit_code}"
         )

@@ -31,6 +31,11 @@ class Container:
     anonymous: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def over(self) -> bool:
+        """Its run is over, or its start has failed."""
+        return self.status == "exited" or (self.status == "created" and self.exit_code != 0)
+
+    @property
     def project(self) -> str:
         """Whose it is; "" if `apply` has not made it."""
         return self.labels.get(marks.PROJECT, "")

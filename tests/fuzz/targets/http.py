@@ -95,7 +95,7 @@ async def _all(many: Sequence[bytes]) -> list[bytes]:
 
 async def _converse(data: bytes, hang_ups: HangUps) -> bytes:
     near, client = socket.socketpair()
-    stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
+    near.setblocking(False)
     client.setblocking(False)
     answered = b""
     with client:
@@ -106,8 +106,8 @@ async def _converse(data: bytes, hang_ups: HangUps) -> bytes:
             server._hang_ups = hang_ups
             await _load_networks(engine)
             read_only = bool(data[:1]) and bool(data[0] & 1)
-            peer = replace(peer_of(stream.socket), read_only=read_only)
-            nursery.start_soon(server._serve_connection, stream, peer)
+            peer = replace(peer_of(near), read_only=read_only)
+            nursery.start_soon(server._serve_connection, near, peer)
             with trio.move_on_after(_PATIENCE) as patience:
                 await _send(client, pieces(data), engine)
                 answered = await _received(client)

@@ -12,7 +12,7 @@ from supervisor.docker.create import merge_image
 from supervisor.docker.events import check_event_filters, event_json, event_matches
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.images import image_json
-from supervisor.docker.inspect import container_json, exec_json
+from supervisor.docker.inspect import container_answer, container_json, exec_json
 from supervisor.docker.listing import command_text, select, status_text, summary_json, summary_row
 from supervisor.docker.mounts import mount_points
 from supervisor.docker.views import ContainerView, Event, ExecView
@@ -46,6 +46,15 @@ def view(host: dict[str, Any] | None = None, **fields: Any) -> ContainerView:
         "mounts": mount_points(body),
     }
     return ContainerView(**(values | fields))
+
+
+@pytest.mark.parametrize("more", [{}, {"SizeRw": 1, "SizeRootFs": 2}])
+def test_the_answer_to_inspect_is_the_same_encoded(more: dict[str, Any]) -> None:
+    one, read = view(), msgspec.json.decode
+    whole = msgspec.json.encode(container_json(one) | more)
+    for _ in range(2):
+        assert bytes(container_answer(one, more)) == whole
+    assert read(container_answer(view(name="other"), more))["Name"] == "/other"
 
 
 def test_inspect_has_the_ids_that_a_container_was_given() -> None:

@@ -11,7 +11,7 @@ from supervisor.docker.query import attach_options, boolean, integer, log_option
 from supervisor.docker.routes import NEWEST, Match, route
 from supervisor.docker.streams import AttachOptions, LogOptions
 from supervisor.docker.times import ZERO, parse_timestamp, rfc3339_fixed, rfc3339_nano
-from supervisor.errors import InvalidArgument, OrlopError
+from supervisor.errors import InvalidArgument, NotFound, OrlopError
 
 # --- filters --------------------------------------------------------------------------------
 
@@ -145,6 +145,13 @@ def test_attach_options() -> None:
 )
 def test_routes(method: str, path: str, expected: Match) -> None:
     assert route(method, path) == expected
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PATCH", "get"])
+@pytest.mark.parametrize("path", ["/images/x/json", "/build/prune", "/v1.51/info", "/swarm"])
+def test_methods_that_docker_has_not_are_404(method: str, path: str) -> None:
+    with pytest.raises(NotFound, match="page not found"):
+        route(method, path)
 
 
 @given(

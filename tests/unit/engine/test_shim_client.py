@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -11,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.engine.shim_client import ShimClient, ShimGone
-from supervisor.errors import Unavailable
+from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
+from supervisor.errors import InitError, Unavailable
 from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 from tests.support.pace import limit
@@ -192,3 +193,25 @@ async def test_a_known_one_is(version: int) -> None:
                 message = shim_protocol.decode(shim.connection.recv(100))
                 shim.tell({"id": message["id"], "ok": {}})
         assert message["op"] == "acknowledge"
+
+
+@pytest.mark.parametrize(
+    "step, number, code",
+    [
+        ("execve", errno.ENOENT, 127),
+        ("execve", errno.EACCES, 126),
+        ("execve", errno.ENOEXEC, 126),
+        ("cwd", errno.ENOTDIR, 126),
+        ("mounts", errno.ENOENT, 127),
+        ("mounts", errno.EISDIR, 126),
+        ("mounts", errno.EINVAL, 128),
+        ("sysctls", 0, 128),
+    ],
+)
+def test_a_failed_start_has_dockers_exit_code(step: str, number: int, code: int) -> None:
+    error = InitError(step=step, path="/x", errno=number, message="it failed")
+    assert start_error(error) == (code, "it failed")
+
+
+def test_what_fails_before_there_is_an_init_is_128() -> None:
+    assert start_error(Unavailable("no shim")) == (128, "no shim")

@@ -279,5 +279,11 @@ def test_docker_status_says_running_while_a_program_runs(edges: list[Edge]) -> N
             assert (docker_status(state) in at_work) == bool(state.pid), state
 
 
+def test_docker_status_says_exited_of_what_has_run(edges: list[Edge]) -> None:
+    for state in states(edges):
+        if docker_status(state) in ("created", "exited"):
+            assert (docker_status(state) == "exited") == bool(state.started_ns), state
+
+
 def test_every_fact_is_explored(edges: list[Edge]) -> None:
     assert {type(edge.fact) for edge in edges} == set(FACTS)

@@ -13,6 +13,7 @@ from supervisor.errors import InvalidArgument, NotFound
 from supervisor.lifecycle.ids import (
     ADJECTIVES,
     NOUNS,
+    ById,
     check_name,
     generate_name,
     new_id,
@@ -71,6 +72,22 @@ def test_generated_names_are_valid_and_many() -> None:
 )
 def test_resolve_prefers_ids_then_names_then_begins(reference: str, id: str) -> None:
     assert resolve(reference, [A, B], NAMES) == id
+
+
+@given(st.lists(st.sampled_from([A, B, A[:12] + B[12:], "0" * 64]), max_size=6), st.data())
+def test_by_id_finds_what_a_search_finds(given: list[str], data: st.DataObject) -> None:
+    found: ById[int] = ById()
+    for number, id in enumerate(given):  # what is there already goes
+        if id in found:
+            del found[id]
+        else:
+            found[id] = number
+            found[id] = number + 1
+    id = data.draw(st.sampled_from([A, B, "0" * 64, "1" * 64]))
+    text = id[: data.draw(st.integers(0, 64))]
+    assert found.beginning(text) == [one for one in found if one.startswith(text)]
+    for one in found:
+        assert resolve(one[:40], found, {}) == one
 
 
 def test_resolve_refuses() -> None:

@@ -112,6 +112,21 @@ def test_second_run_keeps_the_exit_until_it_runs() -> None:
     assert life.feed(TaskStarted(2, 43, SECOND)).state.exit is None
 
 
+def test_who_has_never_run_is_created_however_often_its_start_failed() -> None:
+    life = Life().feed(StartRequested(), StartFailed(1, "no such file", 127, 9))
+    assert life.state.phase is Phase.EXITED
+    assert docker_status(life.state) == "created"
+    life.feed(StartRequested(), StartFailed(2, "no such file", 127, 9))
+    assert docker_status(life.state) == "created"
+
+
+def test_who_has_run_has_exited_also_after_a_failed_start() -> None:
+    life = Life().running().exit(3).feed(StartRequested(), StartFailed(2, "no", 127, 9))
+    assert docker_status(life.state) == "exited"
+    assert life.state.exit is not None
+    assert life.state.exit.code == 127
+
+
 def test_end_before_the_start_was_seen_is_told_as_both() -> None:
     life = Life().feed(StartRequested()).exit(0, uptime=2.0)
     assert life.events == ["start", "die"]
