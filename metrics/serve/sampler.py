@@ -195,8 +195,8 @@ class Sampler:
                 unseen = self._clock() - self._glanced_at
                 if self._attended or unseen >= UNSEEN_SECONDS - interval / 2:
                     await self._glance_at_all()
-                else:
-                    await self._glance(self.containers.new())
+                elif new := self.containers.new():
+                    await self._glance(new)
                 # Late ones are left out, not made up for.
                 due = max(due + interval, trio.current_time())
 
