@@ -8,6 +8,7 @@ v1       as hybrid, with CPU time from cpuacct, and no pressure
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -41,45 +42,60 @@ class CgroupFolders(Protocol):
     def v1(self) -> Mapping[str, str]: ...
 
 
+class When(enum.Enum):
+    """When a file is worth reading.
+
+    ACTIVE: for a scrape, if a file of GLANCE reads otherwise than when this one was read. Its
+    content changes only with what the group's own tasks do, and for that they need CPU time.
+    What others do to a group at rest (reclaim its memory, write back its pages, kill) stands in
+    files of SCRAPE.
+    """
+
+    GLANCE = "in every background sample, and for a scrape"
+    SCRAPE = "for a scrape"
+    ACTIVE = "for a scrape of a group that was not at rest"
+
+
 class File(NamedTuple):
-    """A file to read; `at_a_glance`: in every background sample, the others for a scrape."""
+    """A file to read."""
 
     key: str
     path: str
-    at_a_glance: bool = False
+    when: When = When.SCRAPE
 
 
+_GLANCE, _SCRAPE, _ACTIVE = When
 _UNIFIED = (
-    ("cpu", "cpu.stat", True),
-    ("procs", "cgroup.procs", False),
-    ("cpu_pressure", "cpu.pressure", False),
-    ("memory_pressure", "memory.pressure", False),
-    ("io_pressure", "io.pressure", False),
+    ("cpu", "cpu.stat", _GLANCE),
+    ("procs", "cgroup.procs", _ACTIVE),
+    ("cpu_pressure", "cpu.pressure", _SCRAPE),
+    ("memory_pressure", "memory.pressure", _SCRAPE),
+    ("io_pressure", "io.pressure", _SCRAPE),
 )
 # By the controller of v1 that stands in for it where v2 lacks it.
 _UNIFIED_CONTROLLERS = (
-    ("memory", "memory", "memory.current", True),
-    ("memory", "memory_stat", "memory.stat", False),
-    ("memory", "memory_peak", "memory.peak", False),
-    ("memory", "memory_swap", "memory.swap.current", False),
-    ("memory", "memory_events", "memory.events", False),
-    ("pids", "pids", "pids.current", False),
-    ("blkio", "io", "io.stat", True),
+    ("memory", "memory", "memory.current", _GLANCE),
+    ("memory", "memory_stat", "memory.stat", _SCRAPE),
+    ("memory", "memory_peak", "memory.peak", _ACTIVE),
+    ("memory", "memory_swap", "memory.swap.current", _SCRAPE),
+    ("memory", "memory_events", "memory.events", _SCRAPE),
+    ("pids", "pids", "pids.current", _ACTIVE),
+    ("blkio", "io", "io.stat", _GLANCE),
 )
 _V1 = (
-    ("memory", "memory_v1", "memory.usage_in_bytes", True),
-    ("memory", "memory_stat", "memory.stat", False),
-    ("memory", "memory_peak", "memory.max_usage_in_bytes", False),
-    ("memory", "memory_failures", "memory.failcnt", False),
-    ("memory", "memory_oom", "memory.oom_control", False),
-    ("cpu", "throttling", "cpu.stat", False),
-    ("pids", "pids", "pids.current", False),
-    ("blkio", "io_v1", "blkio.throttle.io_service_bytes_recursive", True),
-    ("blkio", "io_operations", "blkio.throttle.io_serviced_recursive", False),
+    ("memory", "memory_v1", "memory.usage_in_bytes", _GLANCE),
+    ("memory", "memory_stat", "memory.stat", _SCRAPE),
+    ("memory", "memory_peak", "memory.max_usage_in_bytes", _ACTIVE),
+    ("memory", "memory_failures", "memory.failcnt", _ACTIVE),
+    ("memory", "memory_oom", "memory.oom_control", _SCRAPE),
+    ("cpu", "throttling", "cpu.stat", _SCRAPE),
+    ("pids", "pids", "pids.current", _ACTIVE),
+    ("blkio", "io_v1", "blkio.throttle.io_service_bytes_recursive", _GLANCE),
+    ("blkio", "io_operations", "blkio.throttle.io_serviced_recursive", _ACTIVE),
 )
 _V1_CPU = (
-    ("cpuacct", "cpu_v1", "cpuacct.usage", True),
-    ("cpuacct", "cpu_times", "cpuacct.stat", False),
+    ("cpuacct", "cpu_v1", "cpuacct.usage", _GLANCE),
+    ("cpuacct", "cpu_times", "cpuacct.stat", _ACTIVE),
 )
 
 
@@ -87,15 +103,15 @@ def files(folders: CgroupFolders) -> tuple[File, ...]:
     """The files of a group; those that this kernel lacks are among them."""
     result: list[File] = []
     if unified := folders.unified:
-        result += [File(key, f"{unified}/{name}", glance) for key, name, glance in _UNIFIED]
+        result += [File(key, f"{unified}/{name}", when) for key, name, when in _UNIFIED]
         result += [
-            File(key, f"{unified}/{name}", glance)
-            for controller, key, name, glance in _UNIFIED_CONTROLLERS
+            File(key, f"{unified}/{name}", when)
+            for controller, key, name, when in _UNIFIED_CONTROLLERS
             if controller not in folders.v1
         ]
     result += [
-        File(key, f"{folders.v1[controller]}/{name}", glance)
-        for controller, key, name, glance in (_V1 if unified else (*_V1, *_V1_CPU))
+        File(key, f"{folders.v1[controller]}/{name}", when)
+        for controller, key, name, when in (_V1 if unified else (*_V1, *_V1_CPU))
         if controller in folders.v1
     ]
     return tuple(result)
@@ -107,9 +123,10 @@ class Decoder:
     Most groups of a host are idle most of the time; their files then read as before.
     """
 
-    __slots__ = ("_glance", "_glanced", "_readings", "_results", "_seen")
+    __slots__ = ("_figures", "_glance", "_glanced", "_readings", "_results", "_seen")
 
     def __init__(self) -> None:
+        self._figures = Figures()
         self._glance: Glance | None = None
         self._glanced: Readings = {}
         self._readings: Readings = {}
@@ -121,20 +138,25 @@ class Decoder:
     ) -> tuple[Figures, tuple[str, ...]]:
         """All figures, and a sentence for each part that was malformed and is missing for it.
 
-        `network` is what was read elsewhere.
+        `network` is what was read elsewhere. What has not changed is the same object as the last
+        time, the figures as a whole if nothing has.
         """
         wrong: list[str] = []
-        if readings != self._readings:
+        if readings is self._readings:
+            if network is self._figures.network:
+                return self._figures, ()
+        elif readings != self._readings:
             for name, keys, decode in _PARTS:
                 data = tuple(map(readings.get, keys))
                 if data != self._seen.get(name):
                     self._decode(name, decode, readings, data, wrong)
             self._readings = {} if wrong else readings
-        return Figures(**self._results, network=network), tuple(wrong)
+        self._figures = Figures(**self._results, network=network)
+        return self._figures, tuple(wrong)
 
     def glance(self, readings: Readings) -> Glance:
         """The few figures of a background sample; Malformed."""
-        if self._glance is None or readings != self._glanced:
+        if self._glance is None or (readings is not self._glanced and readings != self._glanced):
             self._glance = None
             self._glance, self._glanced = glance(readings), readings
         return self._glance

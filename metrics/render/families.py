@@ -53,7 +53,7 @@ def _stat(v2: str, v1: str = "") -> Get:
     return get
 
 
-def _itself(source: int) -> int:
+def _itself(source: float) -> float:
     return source
 
 
@@ -331,14 +331,14 @@ _SPEC = (
 )
 
 _LIFE = (
-    _one("container_start_time_seconds", _G, "When it was started (Unix time).", "life", "started"),
-    _one("container_last_seen", _G, "When the figures were taken (Unix time).", "life", "seen"),
+    _one("container_start_time_seconds", _G, "When it was started (Unix time).", "life", _itself),
+    _one("container_last_seen", _G, "When the figures were taken (Unix time).", "seen", _itself),
     _one(
         "container_health_state",
         _G,
         "1 healthy, 0 starting or unhealthy, -1 no health check.",
-        "containers",
         "health",
+        _itself,
     ),
 )
 

@@ -177,12 +177,13 @@ class Containers:
     def read(self, entry: Entry, at_ns: int, *, alone: bool = False) -> bool:
         """Read all of a running one's files; False when its group is gone.
 
-        `alone`: no others are read with it, so its interfaces are asked for one by one.
+        `alone`: no others are read with it, so its interfaces are asked for one by one, and
+        nothing is left out because it seems to be at rest.
         """
         if entry.files is None:
             return False
         try:
-            readings = entry.files.read(glance=False)
+            readings = entry.files.read(glance=False, thorough=alone)
         except Gone:
             return False
         links: Mapping[int, Link] = {}
@@ -218,7 +219,7 @@ class Containers:
 
     def row(self, entry: Entry, show: Callable[[Figures], Figures]) -> Row:
         """Its row; `show` gives devices their names."""
-        return entry.row(show(entry.figures) if entry.figures else None)
+        return entry.row(show)
 
     def known(self) -> tuple[Known, ...]:
         """By name: of a removed container and a new one of the same name only the latter."""

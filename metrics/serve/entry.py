@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from metrics.history import History, Point
 from metrics.model import Container, End, Final, Interface, Sample, Storage
@@ -29,6 +29,9 @@ class Entry:
     """
 
     __slots__ = (
+        "_inactive",
+        "_named",
+        "_used",
         "base",
         "blocks",
         "container",
@@ -63,6 +66,9 @@ class Entry:
         self.files: GroupFiles | None = None
         self.decoder = group.Decoder()
         self.figures: Figures | None = None
+        self._inactive = 0  # of the page cache in `figures`
+        self._named: tuple[Figures | None, Figures | None] = (None, None)
+        self._used: tuple[Figures | None, Totals | None, Totals] = (None, None, Totals())
         self.base: Totals | None = None
         self.ended_at: float | None = None
         self.exit_code: int | None = None
@@ -85,7 +91,7 @@ class Entry:
         # Without a quota nothing is throttled, and on v1 that is a file of its own.
         if self.files is not None:
             quota = self.container.limits.cpu_quota > 0
-            self.files.skip = frozenset() if quota else _ONLY_WITH_QUOTA
+            self.files.leave_out(frozenset() if quota else _ONLY_WITH_QUOTA)
 
     def set_health(self, status: str) -> None:
         """Docker's word for it, "" or "none" without a health check."""
@@ -105,6 +111,7 @@ class Entry:
         self.interfaces = Interfaces(interfaces)
         self._choose_files()
         self.ended_at, self.figures = None, None
+        self._inactive = 0
         self.decoder = group.Decoder()
         self.history.clear()
         self.recent.clear()
@@ -141,23 +148,25 @@ class Entry:
     def take(self, readings: Mapping[str, bytes], links: Mapping[int, Link], at_ns: int) -> None:
         """New full figures; malformed parts are left out and named in `files.wrong`."""
         assert self.files is not None
-        self.interfaces.take(links)
-        self.figures, wrong = self.decoder.figures(readings, self.interfaces.counters())
+        if links:
+            self.interfaces.take(links)
+        self.seen = at_ns / 1e9
+        figures, wrong = self.decoder.figures(readings, self.interfaces.counters())
         if wrong:
             self.files.wrong += wrong
-        self.seen = at_ns / 1e9
+        if figures is self.figures:
+            return
+        self.figures = figures
+        self._inactive = figures.memory.inactive_file if figures.memory else 0
         if self.base is None:
-            self.base = use(self.figures)
+            self.base = use(figures)
 
     def glimpse(self, seen: Glance, sample: Sample, links: Mapping[int, Link]) -> None:
         """Keep a background sample."""
-        self.interfaces.take(links)
-        received = transmitted = 0
-        for link in self.interfaces.counters().values():
-            received += link.rx_bytes
-            transmitted += link.tx_bytes
-        memory = self.figures.memory if self.figures else None
-        inactive = memory.inactive_file if memory else 0
+        if links:
+            self.interfaces.take(links)
+        received, transmitted = self.interfaces.totals()
+        inactive = self._inactive
         self.recent.append(sample)
         self.history.push(
             Point(
@@ -181,12 +190,14 @@ class Entry:
         running = self.figures.memory if self.figures and self.files else None
         return self.oom_kills_before + ((running.oom_kills or 0) if running else 0)
 
-    def row(self, figures: Figures | None) -> Row:
-        """The container in cAdvisor's families."""
+    def row(self, show: Callable[[Figures], Figures]) -> Row:
+        """The container in cAdvisor's families; `show` gives devices their names."""
         memory = self.figures.memory if self.figures else None
+        if self._named[0] is not self.figures:
+            self._named = (self.figures, show(self.figures) if self.figures else None)
         return Row(
             self.blocks.full,
-            figures,
+            self._named[1],
             self.container.limits,
             self.storage,
             self.started,
@@ -218,10 +229,13 @@ class Entry:
         """What this run used while this agent looked."""
         if self.figures is None:
             return Totals()
-        if not self.base or not any(self.base):
-            return use(self.figures)
-        now = use(self.figures)
-        return Totals(*(n - b if n > b else 0 for n, b in zip(now, self.base, strict=True)))
+        if self._used[0] is not self.figures or self._used[1] is not self.base:
+            now = use(self.figures)
+            if self.base and any(self.base):
+                less = zip(now, self.base, strict=True)
+                now = Totals(*(n - b if n > b else 0 for n, b in less))
+            self._used = (self.figures, self.base, now)
+        return self._used[2]
 
 
 def use(figures: Figures) -> Totals:

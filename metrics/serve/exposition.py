@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import generate_latest as text_of
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_of
 
-from metrics.render import writer
 from metrics.render.snapshot import Snapshot
+from metrics.render.writer import Writer
 
 PIECE = 64 * 1024
 SLICE_SECONDS = 0.002
@@ -33,10 +33,11 @@ class _One:
         return (self._metric,)
 
 
-def pages(snapshot: Snapshot, registry: CollectorRegistry, *, openmetrics: bool) -> Iterator[bytes]:
+def pages(
+    snapshot: Snapshot, registry: CollectorRegistry, writer: Writer, *, openmetrics: bool
+) -> Iterator[bytes]:
     """The whole text, a family at a time. It only computes: nothing is read from the kernel."""
-    for page in writer.pages(snapshot, openmetrics=openmetrics):
-        yield page.encode()
+    yield from writer.pages(snapshot, openmetrics=openmetrics)
     for metric in registry.collect():
         if openmetrics:
             text: bytes = openmetrics_of(_One(metric))  # type: ignore[no-untyped-call]
@@ -51,18 +52,22 @@ def compressed(pages: Iterable[bytes]) -> Iterator[bytes]:
     """The same as one gzip stream."""
     deflate = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_FORMAT)
     for page in pages:
-        for start in range(0, len(page), PIECE):
+        for start in range(0, len(page) or 1, PIECE):
             yield deflate.compress(page[start : start + PIECE])
     yield deflate.flush()
 
 
 async def pieces(pages: Iterable[bytes], write: Callable[[bytes], Awaitable[None]]) -> None:
-    """Write the pages in pieces worth a system call; others get their turn in between."""
+    """Write the pages in pieces worth a system call; others get their turn in between.
+
+    An empty page is an opportunity for that and nothing else.
+    """
     waiting: list[bytes] = []
     size, since = 0, time.perf_counter()
     for page in pages:
-        waiting.append(page)
-        size += len(page)
+        if page:
+            waiting.append(page)
+            size += len(page)
         if size >= PIECE:
             await write(b"".join(waiting))
             waiting, size, since = [], 0, time.perf_counter()

@@ -9,10 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
-from metrics.parse.group import CgroupFolders, File, files
+from metrics.parse.group import CgroupFolders, File, When, files
 
 MAX_FDS = 20_000
 _SIZE = 16 * 1024
@@ -20,6 +22,11 @@ _PAGE = 4096
 _WHOLE = _PAGE - 64
 """Fewer bytes than these are all there are."""
 _MOST = 1 << 20
+_ORDER = {when: place for place, when in enumerate(When)}
+_TURNS = 4
+"""One in so many readings of a group at rest is of all files: clocks may be coarse, and tasks may
+be moved into a group by hand."""
+_staggered = count()
 _ABSENT = (errno.EOPNOTSUPP, errno.EINVAL)
 """A threaded group has no cgroup.procs, pressure can be switched off for a group: absent."""
 
@@ -52,57 +59,148 @@ class Budget:
         self.left += 1
 
 
+class _Plan(NamedTuple):
+    """Which descriptors to read when; not `ready`: to be made of what is open by now."""
+
+    leave_out: Container[str] = ()
+    ready: bool = False
+    glance: Sequence[int] = ()
+    scrape: Sequence[int] = ()
+    active: Sequence[int] = ()
+    glance_keys: Sequence[str] = ()
+    keys: Sequence[str] = ()
+
+
+class _Reading(NamedTuple):
+    """What was read, by when it is read, and all of it by key."""
+
+    glance: Sequence[bytes] = ()
+    scrape: Sequence[bytes] = ()
+    active: Sequence[bytes] = ()
+    readings: Mapping[str, bytes] = {}
+
+
 class GroupFiles:
-    """Reads one group's files but those in `skip` (keys); `wrong` are its failures since they
-    were last looked at.
+    """Reads one group's files; `wrong` are its failures since they were last looked at.
 
     The descriptors are close-on-exec and end with `close`.
     """
 
-    __slots__ = ("_budget", "_glances", "_kept", "_others", "skip", "wrong")
+    __slots__ = (
+        "_budget",
+        "_glanced",
+        "_kept",
+        "_others",
+        "_plan",
+        "_read",
+        "_settled",
+        "_turns",
+        "wrong",
+    )
 
     def __init__(self, folders: CgroupFolders, budget: Budget) -> None:
         # The few that are read every second are kept open first.
-        self._others = sorted(files(folders), key=lambda file: not file.at_a_glance)
-        self._kept: list[tuple[str, int]] = []
-        self._glances = 0
+        self._others = sorted(files(folders), key=lambda file: _ORDER[file.when])
+        self._settled: dict[bool, bool] = {}  # by `glance`: all that is to be read is open
+        self._kept: list[tuple[File, int]] = []
         self._budget = budget
-        self.skip: frozenset[str] = frozenset()
+        self._plan = _Plan()
+        self._glanced = _Reading()
+        self._read = _Reading()
+        # Not those of all containers in the same scrape.
+        self._turns = next(_staggered) % _TURNS
         self.wrong: list[str] = []
 
-    def read(self, *, glance: bool) -> dict[str, bytes]:
-        """The contents by key, of the few of a background sample or of all. Raises Gone."""
-        if not self._kept and not self._others:
-            raise Gone
-        found, skip, pread = {}, self.skip, os.pread
-        for key, fd in self._kept[: self._glances] if glance else self._kept:
-            if key in skip:
-                continue
+    def leave_out(self, keys: Container[str]) -> None:
+        """Read all but these from now on."""
+        self._plan, self._settled = _Plan(leave_out=keys), {}
+
+    def read(self, *, glance: bool, thorough: bool = False) -> Mapping[str, bytes]:
+        """The contents by key, of the few of a background sample or of all; raises Gone.
+
+        It is the same object as the last time where all reads as it did. Of a group at rest, what
+        only its own tasks change is not read again, but each fourth time or if `thorough`.
+        """
+        if self._settled.get(glance):
             try:
-                # Without a call in between: 7,000 of these for a scrape of 500 containers.
-                data = pread(fd, _PAGE, 0)
-                found[key] = data if len(data) < _WHOLE else _rest(fd, data)
-            except OSError as error:
-                self._failed(key, error)
-        for file in self._others:
-            if glance and not file.at_a_glance:
-                break
-            if file.key in skip:
-                continue
-            try:
-                found[file.key] = self._open_and_read(file)
-            except FileNotFoundError:
-                self._missing(file)
-            except OSError as error:
-                self._failed(file.path, error)
-        return found
+                return self._glance_quickly() if glance else self._read_quickly(thorough)
+            except OSError:  # one by one, to know which
+                pass
+        return self._read_one_by_one(glance=glance)
 
     def close(self) -> None:
         """Give the descriptors back; nothing can be read any more."""
         for _, fd in self._kept:
             os.close(fd)
             self._budget.give()
-        self._kept, self._others, self._glances = [], [], 0
+        self._kept, self._others, self._settled = [], [], {}
+
+    def _glance_quickly(self) -> Mapping[str, bytes]:
+        plan, last = self._plan if self._plan.ready else self._make_plan(), self._glanced
+        contents = _contents(plan.glance)
+        if contents != last.glance:
+            readings = dict(zip(plan.glance_keys, contents, strict=True))
+            self._glanced = last = _Reading(contents, [], [], readings)
+        return last.readings
+
+    def _read_quickly(self, thorough: bool) -> Mapping[str, bytes]:
+        # 7,000 readings for a scrape of 500 containers.
+        plan, last = self._plan if self._plan.ready else self._make_plan(), self._read
+        glance = _contents(plan.glance)  # first: whatever happens from now on will show in it
+        scrape = _contents(plan.scrape)
+        if self._turns > 0 and not thorough and glance == last.glance:
+            self._turns -= 1
+            active = last.active
+        else:
+            self._turns = _TURNS - 1
+            active = _contents(plan.active)
+        if glance != last.glance or scrape != last.scrape or active != last.active:
+            readings = dict(zip(plan.keys, [*glance, *scrape, *active], strict=True))
+            self._read = last = _Reading(glance, scrape, active, readings)
+        return last.readings
+
+    def _make_plan(self) -> _Plan:
+        left_out = self._plan.leave_out
+        by: dict[When, list[tuple[str, int]]] = {when: [] for when in When}
+        for file, fd in self._kept:
+            if file.key not in left_out:
+                by[file.when].append((file.key, fd))
+        glance, scrape, active = (by[when] for when in When)
+        self._plan = _Plan(
+            leave_out=left_out,
+            ready=True,
+            glance=[fd for _, fd in glance],
+            scrape=[fd for _, fd in scrape],
+            active=[fd for _, fd in active],
+            glance_keys=[key for key, _ in glance],
+            keys=[key for key, _ in (*glance, *scrape, *active)],
+        )
+        self._glanced = self._read = _Reading()
+        return self._plan
+
+    def _read_one_by_one(self, *, glance: bool) -> dict[str, bytes]:
+        if not self._kept and not self._others:
+            raise Gone
+        self._read, left_out = _Reading(), self._plan.leave_out
+
+        def wanted(file: File) -> bool:
+            return (file.when is When.GLANCE or not glance) and file.key not in left_out
+
+        found: dict[str, bytes] = {}
+        for file, fd in [kept for kept in self._kept if wanted(kept[0])]:
+            try:
+                found[file.key] = read_all(fd)
+            except OSError as error:
+                self._failed(file.path, error)
+        for file in [other for other in self._others if wanted(other)]:
+            try:
+                found[file.key] = self._open_and_read(file)
+            except FileNotFoundError:
+                self._missing(file)
+            except OSError as error:
+                self._failed(file.path, error)
+        self._settled[glance] = not any(wanted(other) for other in self._others)
+        return found
 
     def _open_and_read(self, file: File) -> bytes:
         fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -111,11 +209,8 @@ class GroupFiles:
                 return read_all(fd)
             finally:
                 os.close(fd)
-        if file.at_a_glance:
-            self._kept.insert(self._glances, (file.key, fd))
-            self._glances += 1
-        else:
-            self._kept.append((file.key, fd))
+        self._kept.append((file, fd))
+        self._plan = _Plan(leave_out=self._plan.leave_out)
         self._forget(file)
         return read_all(fd)
 
@@ -133,6 +228,16 @@ class GroupFiles:
             raise Gone from None
         if error.errno not in _ABSENT:
             self.wrong.append(f"{name}: {error.strerror}")
+
+
+def _contents(fds: Sequence[int]) -> list[bytes]:
+    """Of all of them, in order."""
+    pread = os.pread
+    found = [pread(fd, _PAGE, 0) for fd in fds]
+    for at, data in enumerate(found):
+        if len(data) >= _WHOLE:
+            found[at] = _rest(fds[at], data)
+    return found
 
 
 def read_all(fd: int) -> bytes:

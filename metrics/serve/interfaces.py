@@ -21,13 +21,14 @@ _ZERO = Link(0, 0, 0, 0, 0, 0, 0, 0)
 class Interfaces:
     """`indexes` are those of the host's ends of what the container has now."""
 
-    __slots__ = ("_before", "_now", "_raw", "_shown", "indexes")
+    __slots__ = ("_before", "_now", "_raw", "_shown", "_totals", "indexes")
 
     def __init__(self, interfaces: Iterable[Interface] = ()) -> None:
         self._before: dict[str, Link] = {}  # by name: what links that are gone had counted
         self._now: dict[str, int] = {}
         self._raw: dict[str, Link] = {}  # by name: what the host's end there is now has counted
         self._shown: Mapping[str, Link] | None = None  # of both, until one of them changes
+        self._totals: tuple[int, int] | None = None
         self.indexes: tuple[int, ...] = ()
         self.change(interfaces)
 
@@ -63,7 +64,18 @@ class Interfaces:
                 inner = link.peer()
                 found[name] = _sum(found[name], inner) if name in found else inner
             self._shown = found or NO_LINKS
+            self._totals = None
         return self._shown
+
+    def totals(self) -> tuple[int, int]:
+        """Bytes received and sent on all of them."""
+        found = self.counters()
+        if self._totals is None:
+            self._totals = (
+                sum([link.rx_bytes for link in found.values()]),
+                sum([link.tx_bytes for link in found.values()]),
+            )
+        return self._totals
 
     def _over(self, name: str) -> None:
         if name in self._raw:

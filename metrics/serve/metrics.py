@@ -13,6 +13,7 @@ from metrics.history import Point
 from metrics.model import Roots, Sample, Settings, Storage
 from metrics.render import live
 from metrics.render.docker_stats import docker_stats
+from metrics.render.writer import Writer
 from metrics.serve import address, exposition
 from metrics.serve.agent import Agent
 from metrics.serve.containers import Containers
@@ -45,6 +46,7 @@ class Metrics:
         self._wall_ns = wall_ns
         self._refresh = refresh
         self._sampler = Sampler(self._settings, roots or Roots(), clock=clock, wall_ns=wall_ns)
+        self._writer = Writer()
         self.agent = Agent()
 
     @property
@@ -118,7 +120,8 @@ class Metrics:
         capped.update(snapshot.capped)
         capped.update(self.agent.capped)
         snapshot = snapshot._replace(capped=capped)
-        return exposition.pages(snapshot, self.agent.registry, openmetrics=openmetrics)
+        registry, writer = self.agent.registry, self._writer
+        return exposition.pages(snapshot, registry, writer, openmetrics=openmetrics)
 
     async def live(self, history: bool) -> Iterator[bytes]:
         """All containers now as JSON, in pieces; with `history` the last minute of each."""

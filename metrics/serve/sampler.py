@@ -38,7 +38,7 @@ SLICE_SECONDS = 0.002
 CPU_SECONDS = 0.005
 """How old the host's CPU times may be beside one container's: they advance by 0.01 s."""
 
-UNSEEN_SECONDS = 5.0
+UNSEEN_SECONDS = 10.0
 """Between two background samples of a container while nobody looks at them."""
 
 ATTENTION_SECONDS = 60.0
@@ -195,8 +195,8 @@ class Sampler:
                 unseen = self._clock() - self._glanced_at
                 if self._attended or unseen >= UNSEEN_SECONDS - interval / 2:
                     await self._glance_at_all()
-                else:
-                    await self._glance(self.containers.new())
+                elif new := self.containers.new():
+                    await self._glance(new)
                 # Late ones are left out, not made up for.
                 due = max(due + interval, trio.current_time())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,8 @@ _HEADINGS = {
 }
 _COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 _ALL_COLUMNS = (*_COLUMNS, "Throttled", "CPUWait", "MemWait", "IOWait")
+_WIDE = 150
+"""Columns of a terminal that has room for all of them."""
 _SECONDS = 1.0
 _GONE = 404
 _CLEAR = "\x1b[H\x1b[2J"
@@ -42,13 +45,17 @@ def stats(words: Sequence[str], context: Context) -> int:
         "stats", "[CONTAINER...]", "Display what containers use, once a second", count=(0, None)
     )
     parser.switch("-a", "--all", help="Show all containers (default shows just running)")
-    parser.switch("--all-columns", help="Show throttling, and time spent waiting (PSI), too")
+    parser.switch(
+        "--all-columns",
+        help="Show throttling, and time spent waiting (PSI), too (default on terminals of"
+        f" {_WIDE} columns or more)",
+    )
     list_format(parser, _HEADINGS, "{{.Name}} {{.CPUPerc}}")
     parser.switch("--no-stream", help="Print the figures once and end")
     parser.switch("--no-trunc", help="Don't truncate output")
     options = parser.parse(words)
     client = context.client()
-    columns = _ALL_COLUMNS if options.all_columns else _COLUMNS
+    columns = _ALL_COLUMNS if options.all_columns or terminal_width() >= _WIDE else _COLUMNS
     if options.no_stream:
         rows = list(_rows(client, options.operands, options.all, whole=options.no_trunc))
         show(rows, _HEADINGS, columns, options.format)
@@ -61,6 +68,14 @@ def stats(words: Sequence[str], context: Context) -> int:
         show(rows, _HEADINGS, columns, options.format)
         sys.stdout.flush()
         time.sleep(_SECONDS)
+
+
+def terminal_width() -> int:
+    """The columns of the terminal that stdout is, 0 if it is none."""
+    try:
+        return os.get_terminal_size(1).columns
+    except OSError:
+        return 0
 
 
 def _rows(client: Client, named: Sequence[str], every: bool, *, whole: bool) -> Iterable[Row]:

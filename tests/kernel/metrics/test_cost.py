@@ -8,6 +8,7 @@ import time
 import pytest
 import trio
 
+from metrics.render.writer import Writer
 from metrics.serve import exposition
 from metrics.serve.agent import Agent
 from metrics.serve.sampler import Sampler
@@ -36,7 +37,8 @@ async def scrape(sampler: Sampler, agent: Agent) -> bytes:
         pieces.append(piece)
         await trio.lowlevel.checkpoint()
 
-    await exposition.pieces(exposition.pages(snapshot, agent.registry, openmetrics=True), write)
+    pages = exposition.pages(snapshot, agent.registry, Writer(), openmetrics=True)
+    await exposition.pieces(pages, write)
     return b"".join(pieces)
 
 

@@ -96,6 +96,9 @@ def test_templates(orlop: Orlop, capfd: pytest.CaptureFixture[str]) -> None:
         (["-a"], {"all": "1"}),
         (["-n", "2"], {"limit": "2"}),
         (["-l"], {"limit": "1"}),
+        (["-s"], {"size": "1"}),
+        (["--size", "-q"], {}),  # nobody would see it
+        (["--format", "{{.Names}} {{.Size}}"], {"size": "1"}),
         (
             ["--filter", "status=running", "-f", "label=x=y", "-f", "status=paused"],
             {"filters": '{"label":{"x=y":true},"status":{"paused":true,"running":true}}'},
@@ -105,6 +108,24 @@ def test_templates(orlop: Orlop, capfd: pytest.CaptureFixture[str]) -> None:
 def test_queries(daemon: FakeDaemon, orlop: Orlop, words: list[str], query: dict[str, str]) -> None:
     assert orlop("ps", *words) == 0
     assert daemon.only("GET", "/containers/json").query == query
+
+
+def test_size_is_what_was_written_and_all_that_is_seen(
+    daemon: FakeDaemon, orlop: Orlop, capfd: pytest.CaptureFixture[str]
+) -> None:
+    sizes = [{"SizeRw": 8_214, "SizeRootFs": 7_412_345}, {"SizeRw": 0, "SizeRootFs": 1_200_000}]
+    found = [one | size for one, size in zip((WEB, ONE), sizes, strict=True)]
+    daemon.on_json("GET", "/containers/json", found)
+    assert orlop("ps", "--size") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].endswith("   NAMES     SIZE")
+    assert lines[1].endswith("   web       8.21kB (virtual 7.41MB)")
+    assert lines[2].endswith("   one       0B (virtual 1.2MB)")
+    assert orlop("ps", "--size", "--format", "json") == 0
+    assert '"Size":"0B (virtual 1.2MB)"' in capfd.readouterr().out
+    daemon.on_json("GET", "/containers/json", [ONE])
+    assert orlop("ps", "--format", "json") == 0
+    assert '"Size":"0B"' in capfd.readouterr().out  # as docker, where nobody asked for it
 
 
 def test_a_filter_without_value_is_misuse(orlop: Orlop, capfd: pytest.CaptureFixture[str]) -> None:

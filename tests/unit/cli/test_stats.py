@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from supervisor.cli.commands import stats
 from supervisor.cli.commands.stats import block_io, cpu_percent, memory, throttled_percent, waited
+from tests.unit.cli.conftest import Orlop
+from tests.unit.cli.fake_daemon import FakeDaemon
 
 
 def cpu(used: int, passed: int | None, cpus: int = 2) -> dict[str, Any]:
@@ -66,3 +69,25 @@ def test_waiting() -> None:
     figures = {"orlop_pressure": {"cpu_some": 1_250_000_000, "memory_some": 0}}
     assert [waited(figures, one) for one in ("cpu", "memory", "io")] == ["1.2s", "0.0s", "--"]
     assert waited({}, "cpu") == "--"
+
+
+@pytest.mark.parametrize(
+    "width, words, everything",
+    [(0, (), False), (149, (), False), (150, (), True), (0, ("--all-columns",), True)],
+)
+def test_a_wide_terminal_shows_throttling_and_waiting_too(
+    daemon: FakeDaemon,
+    orlop: Orlop,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    width: int,
+    words: tuple[str, ...],
+    everything: bool,
+) -> None:
+    daemon.on_json("GET", "/containers/json", [])
+    monkeypatch.setattr(stats, "terminal_width", lambda: width)
+    assert orlop("stats", "--no-stream", *words) == 0
+    heading = capfd.readouterr().out
+    assert heading.startswith("CONTAINER ID   NAME")
+    assert heading.rstrip().endswith("I/O WAIT" if everything else "PIDS")
+    assert ("THROTTLED" in heading) == everything

@@ -75,7 +75,7 @@ class Rig:
             states=self.containers.states(),
             totals=self.containers.totals(),
         )
-        return "".join(writer.pages(snapshot, openmetrics=False))
+        return b"".join(writer.pages(snapshot, openmetrics=False)).decode()
 
     def scrape(self) -> str:
         self.sample()
@@ -570,4 +570,4 @@ def test_an_entry_says_nothing_of_what_it_has_not_read() -> None:
     entry = Entry(snapshots.container(), 4)
     assert entry.used() == (0, 0, 0, 0, 0)
     entry.finish(5.0, Final())
-    assert entry.row(entry.figures).figures == Figures()
+    assert entry.row(lambda figures: figures).figures == Figures()

@@ -106,3 +106,15 @@ def test_our_own_blocks(part: str) -> None:
     if part == "info":
         assert block["image_digest"] == "sha256:1"
         assert block["id"] == one.id
+
+
+def test_ten_thousand_containers_with_too_many_long_labels_are_cut_and_counted() -> None:
+    many, allowed = 10_000, [f"l{number}" for number in range(labels.MAX_LABELS + 6)]
+    given = dict.fromkeys(allowed, "x" * 300)
+    capped: Counter[str] = Counter()
+    sizes = {
+        len(labels.blocks(container(f"c{number}", labels=given), allowed, capped).full)
+        for number in range(many)
+    }
+    assert capped == {"label_count": 6 * many, "label_value": labels.MAX_LABELS * many}
+    assert max(sizes) < labels.MAX_LABELS * (labels.MAX_VALUE + 40) + 200

@@ -83,7 +83,7 @@ def test_whatever_file_a_kernel_lacks_the_rest_is_there(tmp_path: Path, lacking:
 
 def test_a_glance_is_the_few_figures_of_the_whole(tmp_path: Path) -> None:
     for folders in (trees.v2(tmp_path), trees.hybrid(tmp_path), trees.v1(tmp_path / "1")):
-        keys = {file.key for file in group.files(folders) if file.at_a_glance}
+        keys = {file.key for file in group.files(folders) if file.when is group.When.GLANCE}
         few = {key: data for key, data in read(folders).items() if key in keys}
         seen = group.glance(few)
         assert seen._replace(cpu=Cpu(0)) == Glance(Cpu(0), 5000, 4106, 8212)

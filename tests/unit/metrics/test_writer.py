@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prometheus_client import Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_text
 
@@ -14,17 +17,18 @@ from metrics.parse.figures import DeviceIo, Figures, Memory
 from metrics.render import writer
 from metrics.render.families import CONTAINER, OWN, Family
 from metrics.render.snapshot import Row, Snapshot
+from metrics.render.sources import of_snapshot
 from tests.unit.metrics import judge, snapshots
 
 EVERY = (*CONTAINER, *OWN)
 
 
 def text(snapshot: Snapshot) -> str:
-    return "".join(writer.pages(snapshot, openmetrics=False))
+    return b"".join(writer.pages(snapshot, openmetrics=False)).decode()
 
 
 def openmetrics(snapshot: Snapshot) -> str:
-    return "".join(writer.pages(snapshot, openmetrics=True)) + "# EOF\n"
+    return b"".join(writer.pages(snapshot, openmetrics=True)).decode() + "# EOF\n"
 
 
 def samples(snapshot: Snapshot) -> dict[str, float]:
@@ -44,7 +48,7 @@ class Registry:
     """The same families by prometheus_client's own means."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._parts = writer.parts(snapshot)
+        self._sources = list(of_snapshot(snapshot))
 
     def collect(self) -> Iterator[Metric]:
         for family in EVERY:
@@ -58,11 +62,9 @@ class Registry:
                 yield metric
 
     def _fill(self, metric: Metric, family: Family) -> None:
-        part = self._parts[family.part]
         for suffix, get in family.series:
-            for block, source in zip(part.blocks, part.sources, strict=True):
-                value = get(source)
-                if value is not None:
+            for part, block, about in self._sources:
+                if part == family.part and (value := get(about)) is not None:
                     metric.add_sample(family.name, labels_of(block, suffix), value)
 
 
@@ -114,8 +116,8 @@ def test_an_empty_host_is_valid() -> None:
 
 @pytest.mark.parametrize("family", EVERY, ids=lambda family: family.name)
 def test_every_family_has_a_sample_and_a_lawful_name(family: Family) -> None:
-    page = writer.page(family, writer.parts(FULL)[family.part], openmetrics=False)
-    assert page.startswith(f"# HELP {family.name} ")
+    found = text(FULL)
+    page = found[found.index(f"# HELP {family.name} ") :]
     assert f"# TYPE {family.name} {family.kind}\n" in page
     assert (family.kind == "counter") == (
         family.name.endswith("_total") and family.name != "container_fs_inodes_total"
@@ -128,6 +130,108 @@ def test_every_family_has_a_sample_and_a_lawful_name(family: Family) -> None:
 def test_names_are_unique() -> None:
     names = [family.name for family in EVERY]
     assert len(names) == len(set(names))
+
+
+# --- from one scrape to the next ---------------------------------------------------------------
+
+
+def _others(row: Row) -> list[Row]:
+    """The row as it may be at the next scrape, with one thing changed in each."""
+    now = row.figures
+    assert now is not None
+    assert now.cpu is not None
+    assert now.memory is not None
+    less = {name: value for name, value in now.memory.stat.items() if name != "anon"}
+    changed = [
+        now._replace(cpu=now.cpu._replace(usage=99_000_000)),
+        now._replace(memory=now.memory._replace(usage=99, oom_kills=77)),
+        now._replace(memory=now.memory._replace(stat=less, peak=None)),
+        now._replace(memory=None, pressure=None, tasks=None),
+        now._replace(io={"8:0": DeviceIo(1, 2, 3, 4), "9:9": DeviceIo()}),
+        now._replace(network={}),
+        now._replace(network={"eth1": snapshots.LINK}),
+    ]
+    return [
+        row,
+        *(row._replace(figures=figures) for figures in changed),
+        row._replace(figures=None),
+        row._replace(figures=None, started=0),
+        row._replace(seen=row.seen + 15),
+        row._replace(started=5.0, oom_kills_before=1),
+        row._replace(health=-1),
+        row._replace(limits=Limits(memory=5)),
+        row._replace(limits=None),
+        row._replace(storage=()),
+        row._replace(storage=(row.storage[0]._replace(usage=11, limit=None),)),
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_was_remembered_is_what_would_be_written_anew(data: st.DataObject) -> None:
+    """Whatever has changed, in whatever order, and whoever came or went."""
+    names = ["a", 'b"%s\\', "c"]
+    every = {n: _others(snapshots.row(snapshots.container(n), snapshots.figures())) for n in names}
+    known = {n: snapshots.known(snapshots.container(n)) for n in names}
+    kept = writer.Writer()
+    for _ in range(data.draw(st.integers(2, 6))):
+        there = data.draw(st.permutations(names))[: data.draw(st.integers(0, 3))]
+        snapshot = FULL._replace(
+            rows=tuple(data.draw(st.sampled_from(every[name])) for name in there),
+            known=tuple(
+                known[name]._replace(exit_code=data.draw(st.sampled_from([None, 0, 1])))
+                for name in there
+            ),
+        )
+        assert b"".join(kept.pages(snapshot, openmetrics=False)).decode() == text(snapshot)
+
+
+@pytest.mark.parametrize("number", range(17))
+def test_each_change_means_what_prometheus_clients_does(number: int) -> None:
+    kept = writer.Writer()
+    rows = _others(snapshots.row(snapshots.container(), snapshots.figures()))
+    before, snapshot = (FULL._replace(rows=(FULL.rows[0], rows[n])) for n in (0, number))
+    list(kept.pages(before, openmetrics=False))
+    ours = b"".join(kept.pages(snapshot, openmetrics=False)).decode()
+    theirs = generate_latest(Registry(snapshot)).decode()
+    assert flat(judge.families(ours)) == flat(judge.families(theirs))
+
+
+def test_those_are_all_changes() -> None:
+    assert len(_others(snapshots.row(snapshots.container(), snapshots.figures()))) == 17
+
+
+def test_two_scrapes_at_once_do_not_mix() -> None:
+    kept = writer.Writer()
+    one, other = FULL, FULL._replace(rows=FULL.rows[:2], known=FULL.known[1:])
+    pages: tuple[list[bytes], list[bytes]] = ([], [])
+    both = zip_longest(
+        kept.pages(one, openmetrics=False), kept.pages(other, openmetrics=False), fillvalue=b""
+    )
+    for first, second in both:
+        pages[0].append(first)
+        pages[1].append(second)
+    assert b"".join(pages[0]).decode() == text(one)
+    assert b"".join(pages[1]).decode() == text(other)
+
+
+def test_of_a_container_at_rest_nothing_is_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    cells = writer._cells
+
+    def spy(part: str, about: object, labelled: bool) -> writer.Cells:
+        made.append(part)
+        return cells(part, about, labelled)
+
+    monkeypatch.setattr(writer, "_cells", spy)
+    kept = writer.Writer()
+    list(kept.pages(FULL, openmetrics=False))
+    assert made.count("memory") == 3  # the host and two containers
+    made.clear()
+    later = FULL._replace(rows=tuple(row._replace(seen=row.seen + 15) for row in FULL.rows))
+    found = b"".join(kept.pages(later, openmetrics=False)).decode()
+    assert judge.value(found, "container_last_seen", name="web") == 2015.25
+    assert not {"memory", "cpu", "pressure", "limits", "network", "io", "names"} & set(made)
 
 
 # --- what stands there --------------------------------------------------------------------------
