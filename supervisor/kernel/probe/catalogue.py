@@ -96,14 +96,14 @@ TRIED = (
     Tried(
         "user-namespaces",
         "warn",
-        "root in a container can be an ordinary user of the host (--userns auto, private:UID:SIZE)",
+        "root in a container is an ordinary user of the host by default (--userns auto)",
         "a kernel with CONFIG_USER_NS; sysctl user.max_user_namespaces=65536",
     ),
     Tried(
         "idmapped-mounts",
         "warn",
         "containers with user namespaces (--userns) share image layers without copies; without it "
-        "they are refused, and a daemon's default of auto gives the host's",
+        "the default is the host's user namespace, and --userns auto is refused",
         "Linux 6.13 or newer",
     ),
     Tried(

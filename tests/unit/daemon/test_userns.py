@@ -25,7 +25,7 @@ def test_flags_and_file_say_the_same(tmp_path: Path) -> None:
 
 
 def test_the_default_is_the_hosts() -> None:
-    assert Config().userns == "host"
+    assert Config().userns == "auto"
 
 
 @pytest.mark.parametrize(
