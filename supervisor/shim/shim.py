@@ -50,8 +50,11 @@ def prepare(empty: int) -> "Shim":
     return Shim(empty)
 
 
-def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.socket:
-    """Serve the container of `bundle`. `hold`: init is cloned at `start` only.
+def main(
+    shim: "Shim", bundle: str, control_fd: int, *, hold: bool, user: int = -1
+) -> socket.socket:
+    """Serve the container of `bundle`. `hold`: init is cloned at `start` only; `user`: a user
+    namespace with the container's ids, -1 for none that is ready.
 
     Returns the connection on which the next one is to be waited for, if whoever acknowledged
     the end of this one asked for that, and it has left nothing behind; else ends the process.
@@ -60,6 +63,7 @@ def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.so
     try:
         process.set_command_line(f"orlop-shim {bundle}")
         os.chdir(bundle)
+        shim.mapped = user
         shim.run(control, hold=hold)
         kept = shim.let_go()
         if kept is not None:
@@ -172,7 +176,7 @@ class Shim:
 
     def _prepare_root(self) -> None:
         failpoints.hit("shim.rootfs")
-        if self.spec.uid_mappings:
+        if self.spec.uid_mappings and self.mapped < 0:
             self.mapped = userns.make(self.spec)
         self.prepared = rootfs.prepare(self.spec, self.mapped)
         self.root = self.prepared.root
