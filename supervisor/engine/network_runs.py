@@ -82,6 +82,7 @@ class NetworkRuns:
                 spare, stack, self.networks, self._default_network, userns, make
             )
             userns.reserve, userns.release = self.places.reserve, self.sandboxes.release
+            userns.unreserve = self.sandboxes.unreserve
 
     def close(self) -> None:
         """Have no network from now on."""

@@ -153,6 +153,15 @@ class Sandboxes:
         self._put_back(sandbox)
         return sandbox.ids
 
+    def unreserve(self, ids: IdRange) -> None:
+        """Whoever was given these ids is no more: nobody will take what belongs to them."""
+        for one in self._reserved:
+            if one[1].ids == ids:
+                self._reserved.remove(one)
+                self._reserved.appendleft((trio.current_time(), one[1]))
+                self._taken.set()
+                return
+
     def release(self) -> None:
         """Give up the ids of those that nobody has reserved."""
         while self._ready[True]:

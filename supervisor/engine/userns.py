@@ -72,6 +72,7 @@ class UserNamespaces:
         self._freed: list[IdRange] = []  # since the daemon's start, oldest first
         self._spare: list[IdRange] = []  # those of spare sandboxes
         self.reserve: Callable[[Record], IdRange | None] = _nothing_spare
+        self.unreserve: Callable[[IdRange], None] = _nothing_reserved
         self.release: Callable[[], None] = _nothing_to_release
 
     # --- at start-up --------------------------------------------------------------------
@@ -139,6 +140,7 @@ class UserNamespaces:
         one = range_of(record.options)
         if one is not None and record.options.userns_chosen:
             self._freed.append(one)
+            self.unreserve(one)
 
     def _shared(self, options: ContainerOptions) -> IdRange | None:
         """The range of all whose namespaces it is to share; None where there is not one."""
@@ -261,6 +263,10 @@ class UserNamespaces:
 
 
 def _nothing_spare(_record: Record) -> None:
+    """Where there are no spare sandboxes."""
+
+
+def _nothing_reserved(_ids: IdRange) -> None:
     """Where there are no spare sandboxes."""
 
 

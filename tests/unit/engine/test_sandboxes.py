@@ -130,6 +130,18 @@ async def test_one_that_is_not_started_soon_loses_it(world: World, autojump_cloc
         await world.runs.end(made)
 
 
+async def test_one_whose_container_is_removed_goes_at_once(
+    world: World, autojump_clock: Any
+) -> None:
+    async with kept(world) as spares:
+        ids = world.runs.places.reserve(container(world).record)
+        assert ids is not None
+        spares.unreserve(ids)
+        spares.unreserve(ids)
+        await trio.sleep(1)
+        assert (len(spares), world.in_use("bridge")) == (2, 2)
+
+
 async def test_only_who_has_its_ids_takes_it(world: World) -> None:
     async with kept(world) as spares:
         made = container(world)
