@@ -276,7 +276,9 @@ class Shim:
         assert self.starting is not None
         self.held = False  # a supervisor that comes later learns what became of it
         self.joined = {kind: os.dup(fd) for kind, fd in joined.items()}
+        begun = time.monotonic_ns()
         self.joined["network"] = userns.make_network(joined.get("user", self.mapped))
+        self.stages["netns"] = time.monotonic_ns() - begun
         self.wiring = True
         self.starting[0].send({"event": "network"}, (self.joined["network"],))
 
