@@ -97,7 +97,8 @@ TRIED = (
         "user-namespaces",
         "warn",
         "root in a container is an ordinary user of the host by default (--userns auto)",
-        "a kernel with CONFIG_USER_NS; sysctl user.max_user_namespaces=65536",
+        "a kernel with CONFIG_USER_NS; sysctl user.max_user_namespaces=65536; nothing mounted over "
+        "parts of /proc and /sys",
     ),
     Tried(
         "idmapped-mounts",
