@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import secrets
 from collections import deque
@@ -120,7 +121,8 @@ class Sandboxes:
         self._asked = {False: -ASKED_SECONDS, True: -ASKED_SECONDS}
         self._numbers = itertools.count(1)
         self._life = secrets.token_hex(4)
-        self._taken = trio.Event()
+        self._taken = False
+        self._woken = trio.Event()
 
     def __len__(self) -> int:
         return sum(map(len, self._ready.values()))
@@ -146,11 +148,12 @@ class Sandboxes:
         """
         self._asked[True] = trio.current_time()
         if not self._ready[True]:
-            self._taken.set()
+            self._wake(taken=True)
             return None
         sandbox = self._ready[True].popleft()
         self._reserved.append((trio.current_time() + RESERVED_SECONDS, sandbox))
         self._put_back(sandbox)
+        self._wake(taken=False)
         return sandbox.ids
 
     def unreserve(self, ids: IdRange) -> None:
@@ -159,7 +162,7 @@ class Sandboxes:
             if one[1].ids == ids:
                 self._reserved.remove(one)
                 self._reserved.appendleft((trio.current_time(), one[1]))
-                self._taken.set()
+                self._wake(taken=True)
                 return
 
     def release(self) -> None:
@@ -168,7 +171,7 @@ class Sandboxes:
             sandbox = self._ready[True].popleft()
             self._reserved.appendleft((trio.current_time(), sandbox))
             self._put_back(sandbox)
-        self._taken.set()
+        self._wake(taken=True)
 
     def _put_back(self, sandbox: Sandbox) -> None:
         if sandbox.ids is not None:
@@ -181,11 +184,11 @@ class Sandboxes:
             for one in self._reserved:
                 if one[1].ids == ids:
                     self._reserved.remove(one)
-                    self._taken.set()
+                    self._wake(taken=True)
                     return one[1]
             return None
         self._asked[False] = trio.current_time()
-        self._taken.set()
+        self._wake(taken=True)
         return self._ready[False].popleft() if self._ready[False] else None
 
     async def discard(self, sandbox: Sandbox) -> None:
@@ -199,30 +202,41 @@ class Sandboxes:
 
     async def run(self) -> None:
         """Keep as many as there are to be; until cancelled, then none is left."""
+        short = True
         try:
             while True:
-                self._taken = trio.Event()
-                await self._give_up()
-                if await self._fill():
-                    with trio.move_on_after(self._patience()):
-                        await self._taken.wait()
-                        await self._calm()
-                else:
+                self._woken = trio.Event()
+                short = await self._give_up() or short
+                if short and not await self._fill():
                     await trio.sleep(RETRY_SECONDS)
+                    continue
+                with trio.move_on_after(self._patience()):
+                    await self._woken.wait()
+                short = await self._calm()
         finally:
             await self._drain()
 
-    async def _calm(self) -> None:
-        """Until nobody has taken one for a while."""
-        while self._taken.is_set():
-            self._taken = trio.Event()
+    def _wake(self, *, taken: bool) -> None:
+        """There is something to do: another one to make, or else one that may be given up later."""
+        self._taken = self._taken or taken
+        self._woken.set()
+
+    async def _calm(self) -> bool:
+        """Until nobody has taken one for a while; whether anybody has."""
+        if not self._taken:
+            return False
+        while self._taken:
+            self._taken = False
             await trio.sleep(CALM_SECONDS)
+        return True
 
     def _patience(self) -> float:
-        """Seconds until one may have been reserved for too long, though nobody takes any."""
-        if not self._reserved:
-            return RESERVED_SECONDS
-        return max(CALM_SECONDS, self._reserved[0][0] - trio.current_time())
+        """Seconds until there may be one to give up, though nobody takes any."""
+        usual = self._user_ids.gives
+        ends = [self._reserved[0][0]] if self._reserved else []
+        if self._ready[not usual]:
+            ends.append(self._asked[not usual] + ASKED_SECONDS)
+        return max(CALM_SECONDS, min(ends, default=math.inf) - trio.current_time())
 
     def _wanted(self) -> dict[bool, int]:
         """How many there are to be, by whether they have ids of their own."""
@@ -231,15 +245,22 @@ class Sandboxes:
         others = self.size // 2 if lately else 0
         return {usual: self.size - others, not usual: others}
 
-    async def _give_up(self) -> None:
-        """Undo those that were reserved for too long, and those of which there are enough."""
+    async def _give_up(self) -> bool:
+        """Undo those that were reserved for too long, and those of which there are enough.
+
+        Whether there were any.
+        """
+        given_up = False
         while self._reserved and self._reserved[0][0] <= trio.current_time():
             await self._undo(self._reserved.popleft()[1])
+            given_up = True
         for kind, count in self._wanted().items():
             while len(self._ready[kind]) > count:
                 sandbox = self._ready[kind].popleft()
                 self._put_back(sandbox)
                 await self._undo(sandbox)
+                given_up = True
+        return given_up
 
     async def _fill(self) -> bool:
         """False if it cannot be done now."""
