@@ -77,7 +77,7 @@ class Config:
     mtu: int = 1500
     warm_sandboxes: int = 2
     ksm: bool = True
-    userns: str = "host"
+    userns: str = "auto"
     userns_pool: str = ""
     registries: RegistryConfig = field(default_factory=RegistryConfig)
 

@@ -82,5 +82,5 @@ async def networks_of(engine: Engine, config: Config) -> AsyncIterator[None]:
             engine.networks.defaults = replace(engine.networks.defaults, bridge=NO_BRIDGE)
         else:
             engine.networks.stack = stack
-            engine.network_runs.open(stack, config.warm_sandboxes)
+            engine.network_runs.open(stack, config.warm_sandboxes, engine.userns)
         yield

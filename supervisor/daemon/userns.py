@@ -23,8 +23,8 @@ def add_userns_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--userns",
         choices=DEFAULTS,
-        help="the user namespace of containers that ask for none: the host's, or one with user "
-        "ids of its own for each, where its other flags allow it (default: host)",
+        help="the user namespace of containers that ask for none: one with user ids of its own for "
+        "each, where its other flags and the kernel allow it, or the host's (default: auto)",
     )
     parser.add_argument(
         "--userns-pool",

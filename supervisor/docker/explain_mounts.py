@@ -26,6 +26,8 @@ _WHY = {
     "/sys": "the kernel's view of devices",
     "/sys/fs/cgroup": "its own control group, with its limits",
 }
+# The null device on a devtmpfs or in a container's own /dev.
+_NULL = "/null"
 _FLAGS = {
     "nosuid": "no set-user-id programs",
     "nodev": "no devices",
@@ -59,7 +61,7 @@ class Purposes:
         """root, masked, read-only, bind, volume, provided, tmpfs, kernel or other."""
         if row.point == "/":
             return "root"
-        if row.point in self._masked and _is_cover(row):
+        if row.point in self._masked and _is_cover(row, self._spec):
             return "masked"
         if row.point in self._readonly and row.read_only and row.point not in self._mounts:
             return "read-only"
@@ -172,7 +174,7 @@ def hidden_json(
         if rows is None:
             return "planned"
         row = covers.get(path)
-        if row is not None and (_is_cover(row) if masked else row.read_only):
+        if row is not None and (_is_cover(row, spec) if masked else row.read_only):
             return "done"
         return "open" if path in present else "absent"
 
@@ -182,6 +184,10 @@ def hidden_json(
     }
 
 
-def _is_cover(row: Row) -> bool:
+def _is_cover(row: Row, spec: Spec) -> bool:
     """An empty folder in memory, or the null device."""
-    return (row.fstype == "tmpfs" and row.read_only) or row.root == "/null"
+    if row.root == _NULL or (row.fstype == "tmpfs" and row.read_only):
+        return True
+    # With user ids of its own, a node that `shim.rootfs` has made, named by its number.
+    number = next((n for n, device in enumerate(spec.devices) if device.path == "/dev/null"), -1)
+    return (row.fstype, row.source, row.root) == ("tmpfs", "nodes", f"/{number}")

@@ -53,7 +53,8 @@ _OF_NETWORKS: Mapping[str, str] = {
 }
 _UNTOLD: AbstractContextManager[None] = nullcontext()
 _LOG_SECONDS = 15.0
-_OF_THE_SHIM: tuple[Stage, ...] = ("rootfs", "exec")
+# The last where the network belongs to the container's user namespace, and was not ready.
+_OF_THE_SHIM: tuple[Stage, ...] = ("rootfs", "exec", "netns")
 
 P = ParamSpec("P")
 Pools = Callable[[], Iterable[tuple[str, int, int]]]
@@ -187,7 +188,7 @@ class AgentMetering:
     @harmless
     def stages(self, told: Mapping[str, Any], container: Container) -> None:
         """What the shim tells of its part of a start, in ns."""
-        for stage in _OF_THE_SHIM:
+        for stage in (stage for stage in _OF_THE_SHIM if stage in told):
             container.stages = {**container.stages, stage: told[stage]}
             if self._metrics is not None:
                 self._metrics.agent.stage(stage, told[stage] / 1e9)

@@ -135,11 +135,14 @@ class Engine:
             await self.volumes.load()
             await self.networks.load()
             await recovery.recover(self)
-            nursery.start_soon(self.network_runs.run)
+            nursery.start_soon(self._run_networks)
             nursery.start_soon(self.reconciling.run)
-            nursery.start_soon(self.userns.is_default)  # the first create need not wait for it
             task_status.started()
             await trio.sleep_forever()
+
+    async def _run_networks(self) -> None:
+        await self.userns.is_default()  # the first create need not wait for it
+        await self.network_runs.run()
 
     # --- finding ------------------------------------------------------------------------
 
@@ -202,11 +205,11 @@ class Engine:
             state=m.State(auto_remove=options.auto_remove, policy=policy),
         )
         try:
-            options = await self.userns.give(record)
             async with taking(self.volumes, points) as taken:
                 record.mounts = taken.points
                 if taken.mounts:
                     record.options = replace(options, binds=(*options.binds, *taken.mounts))
+                options = await self.userns.give(record)
                 first = await self._store(record, taken)
                 self.add(record).first_spec = first
         except BaseException:

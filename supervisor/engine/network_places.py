@@ -13,8 +13,10 @@ from supervisor.engine.network_records import KIND, Network
 from supervisor.engine.network_run import Run
 from supervisor.engine.network_stack import network_error
 from supervisor.engine.record import Record
-from supervisor.spec.namespaces import parse_userns
+from supervisor.engine.userns import range_of
+from supervisor.spec.namespaces import donors, parse_userns
 from supervisor.spec.networks import EndpointOptions
+from supervisor.spec.user_ranges import IdRange
 from supervisor.store.database import Put, Ticket
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def owns_network(record: Record) -> bool:
-    """Its network namespace is made by itself, in a user namespace of its own."""
+    """Its network namespace belongs to a user namespace of its own, or of another container."""
     return bool(parse_userns(record.options.userns))
 
 
@@ -68,17 +70,26 @@ class Places:
     ) -> bool:
         """Take a spare sandbox for a container that wants nothing special."""
         spares = self.runs.sandboxes
-        special = options.ipv4 or options.ipv6 or options.mac or owns_network(record)
-        if spares is None or special or len(record.endpoints) != 1 or not network.predefined:
+        if spares is None or not _is_plain(record, options, network):
             return False
-        if network_plan.limits_of(options.bandwidth) is not None:
-            return False
-        run.sandbox = spares.take()
+        if owns_network(record) and donors(record.options):
+            return False  # its user namespace is another container's
+        run.sandbox = spares.take(range_of(record.options))
         if run.sandbox is None:
             return False
         names = network_plan.dns_names(record, network, options)
         run.endpoints[network.id] = replace(run.sandbox.endpoint, container=record.id, names=names)
         return True
+
+    def reserve(self, record: Record) -> IdRange | None:
+        """The user ids of a spare sandbox for a new container that could take it."""
+        spares, options = self.runs.sandboxes, next(iter(record.endpoints), None)
+        if spares is None or options is None:
+            return None
+        network = self.runs.networks.find(options.network)
+        if network is None or not _is_plain(record, options, network):
+            return None
+        return spares.reserve()
 
     # --- giving back --------------------------------------------------------------------
 
@@ -112,3 +123,11 @@ class Places:
             if ledger is not None:
                 network = network.with_ledger(ledger.release(address))
         return network.put()
+
+
+def _is_plain(record: Record, options: EndpointOptions, network: Network) -> bool:
+    """It wants nothing but to be in the default network."""
+    special = options.ipv4 or options.ipv6 or options.mac
+    if special or len(record.endpoints) != 1 or not network.predefined:
+        return False
+    return network_plan.limits_of(options.bandwidth) is None

@@ -50,6 +50,7 @@ from supervisor.spec.networks import CONTAINER_PREFIX, EndpointOptions, NetworkR
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
     from supervisor.engine.host import Host
+    from supervisor.engine.userns import UserNamespaces
 
 log = logging.getLogger("orlop.network")
 
@@ -72,11 +73,16 @@ class NetworkRuns:
         self.restoring = Restoring(self)
         host.metering.pools = lambda: address_pools(networks.list())
 
-    def open(self, stack: NetworkStack, spare: int) -> None:
-        """Use this network from now on, with so many spare sandboxes."""
+    def open(self, stack: NetworkStack, spare: int, userns: UserNamespaces) -> None:
+        """Use this network from now on, with so many spare sandboxes, some with ids of `userns`."""
         self.stack = stack
         if spare:
-            self.sandboxes = Sandboxes(spare, stack, self.networks, self._default_network)
+            make = self.host.zygote.namespaces
+            self.sandboxes = Sandboxes(
+                spare, stack, self.networks, self._default_network, userns, make
+            )
+            userns.reserve, userns.release = self.places.reserve, self.sandboxes.release
+            userns.unreserve = self.sandboxes.unreserve
 
     def close(self) -> None:
         """Have no network from now on."""
@@ -127,12 +133,20 @@ class NetworkRuns:
         self._runs[container.id] = run
         run.saved = self.places.save(record)
 
+    def user_of(self, container: Container) -> int:
+        """The user namespace for a planned run that a spare sandbox brings with it, as an fd that
+        the caller closes; -1 for none."""
+        run = self._runs.get(container.id)
+        if run is None or run.sandbox is None or run.sandbox.user < 0:
+            return -1
+        return os.dup(run.sandbox.user)
+
     async def begin(self, container: Container) -> int:
         """The wired network namespace of a planned run, as an fd that the caller closes; -1
         where there is none to give. Nothing is left after an error.
         """
         run = self._runs.get(container.id)
-        if run is None or owns_network(container.record):
+        if run is None or (run.sandbox is None and owns_network(container.record)):
             return -1
         fd, begun = -1, time.perf_counter()
         try:
@@ -179,7 +193,7 @@ class NetworkRuns:
         if run.sandbox is not None:
             [endpoint] = run.endpoints.values()
             plumber.take_over(run.sandbox.endpoint, endpoint)  # the start need not wait for it
-            os.close(run.sandbox.fd)
+            run.sandbox.close()
             run.sandbox = None
             return
         made = await plumber.connect(fd, list(run.endpoints.values()))

@@ -88,7 +88,8 @@ class Task:
             for attempts_left in reversed(range(SPAWN_ATTEMPTS)):
                 self._spawned = time.perf_counter()
                 failpoints.hit("start.spawn")
-                self.shim = ShimClient(await self.host.zygote.spawn(self.container.bundle))
+                shim = await self.host.zygote.spawn(self.container.bundle, self._network.user)
+                self.shim = ShimClient(shim)
                 if self.group is None:
                     self._make_cgroup()  # while the shim prepares the root
                 if await self._listen(self._launch) or not attempts_left:
@@ -256,7 +257,7 @@ class Task:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         fd = os.open(f"{self.container.bundle}/{CONFIG_NAME}", flags, 0o600)
         try:
-            os.write(fd, encode(spec))
+            os.write(fd, encode(self._network.fit(spec)))
         finally:
             os.close(fd)
         last = f"{self.container.bundle}/{exit_record.FILE_NAME}"

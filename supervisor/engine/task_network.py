@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from supervisor.engine.joins import join_fds
 from supervisor.errors import OrlopError
+from supervisor.spec.types import JOINED, Spec
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -28,6 +30,7 @@ class TaskNetwork:
         self._runs = container.host.network_runs
         self._done = trio.Event()  # it is there, or will not be
         self._namespace = -1
+        self.user = -1  # a user namespace that is ready for the run, the owner of its network
 
     @property
     def is_done(self) -> bool:
@@ -45,6 +48,17 @@ class TaskNetwork:
                 raise
         if self._runs is None or self._runs.find(self._container) is None:
             self._done.set()  # nothing is to be made
+        else:
+            self.user = self._runs.user_of(self._container)
+
+    def fit(self, spec: Spec) -> Spec:
+        """The run's spec for what was planned: a network that is ready is given with the start."""
+        if self.user < 0:
+            return spec
+        listed = tuple(
+            replace(one, path=JOINED) if one.type == "network" else one for one in spec.namespaces
+        )
+        return replace(spec, namespaces=listed, wire_network=False)
 
     async def make(self) -> None:
         """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""
@@ -111,10 +125,11 @@ class TaskNetwork:
         return {"network": self._namespace} if self._namespace >= 0 else {}
 
     def close(self) -> None:
-        """Let go of the namespace: the container has it, or nobody will."""
-        fd, self._namespace = self._namespace, -1
-        if fd >= 0:
-            os.close(fd)
+        """Let go of the namespaces: the container has them, or nobody will."""
+        for fd in (self._namespace, self.user):
+            if fd >= 0:
+                os.close(fd)
+        self._namespace = self.user = -1
 
     async def end(self) -> None:
         """The run is over, or will not be; nothing to do is fine."""

@@ -9,6 +9,7 @@ shares namespaces of others has their range, and joins their user namespace (`sp
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from supervisor.spec.namespaces import HOST, donors, parse_userns
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.user_ranges import (
     AUTO,
+    DEFAULT_SIZE,
     FIXED_POOL,
     IdRange,
     auto_size,
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("orlop.userns")
 
 NEEDED = ("user-namespaces", "idmapped-mounts")
+# Ranges of the usual size that stay free of spare sandboxes, in a small pool.
+KEPT_FREE = 32
 
 
 class UserNamespaces:
@@ -66,6 +70,10 @@ class UserNamespaces:
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
         self._after: int | None = None
         self._freed: list[IdRange] = []  # since the daemon's start, oldest first
+        self._spare: list[IdRange] = []  # those of spare sandboxes
+        self.reserve: Callable[[Record], IdRange | None] = _nothing_spare
+        self.unreserve: Callable[[IdRange], None] = _nothing_reserved
+        self.release: Callable[[], None] = _nothing_to_release
 
     # --- at start-up --------------------------------------------------------------------
 
@@ -106,7 +114,7 @@ class UserNamespaces:
             size = shared.size if shared is not None else auto_size(mode)
             why = await self._why_not(mode, record, size, shared)
             if not why and (asked or not meant_for_host(options)):
-                found = shared or self._choose(size)
+                found = shared or self._reserved(mode, record) or self._choose(size)
                 self._promised[record.id] = (record.name, found, True)
                 options = replace(options, userns=found.mode, userns_chosen=True)
             elif asked and why:
@@ -132,6 +140,7 @@ class UserNamespaces:
         one = range_of(record.options)
         if one is not None and record.options.userns_chosen:
             self._freed.append(one)
+            self.unreserve(one)
 
     def _shared(self, options: ContainerOptions) -> IdRange | None:
         """The range of all whose namespaces it is to share; None where there is not one."""
@@ -146,9 +155,9 @@ class UserNamespaces:
     async def _why_not(
         self, mode: str, record: Record, size: int, shared: IdRange | None
     ) -> InvalidArgument | Unavailable | None:
-        flag = obstacle(
-            record.options, self._points, size=size, rootfs_writable=record.rootfs_writable
-        )
+        binds = (replace(one, source=os.path.realpath(one.source)) for one in record.options.binds)
+        options = replace(record.options, binds=tuple(binds))  # what a link leads to is mounted
+        flag = obstacle(options, self._points, size=size, rootfs_writable=record.rootfs_writable)
         if not flag and not shared and (others := donors(record.options)):
             kind = next(iter(others))
             flag = f"--{kind} {getattr(record.options, kind)} (which has not the same user ids)"
@@ -182,11 +191,30 @@ class UserNamespaces:
                 self._told = True
             return self._lack
 
+    def _reserved(self, mode: str, record: Record) -> IdRange | None:
+        return self.reserve(record) if mode == AUTO else None
+
+    def set_aside(self) -> IdRange | None:
+        """Ids for a spare sandbox, from now on no container's; None where there are few left."""
+        taken = [one for _, one, _ in self._taken() if one.overlaps(self.pool)]
+        used = sum(one.size for one in (*taken, *self._spare))
+        if self.pool.size - used < KEPT_FREE * DEFAULT_SIZE:
+            return None
+        found = self._next(taken, DEFAULT_SIZE)
+        if found is not None:
+            self._spare.append(found)
+        return found
+
+    def put_back(self, ids: IdRange) -> None:
+        """Those of a spare sandbox are some container's now, or nobody's."""
+        self._spare.remove(ids)
+
     def _choose(self, size: int) -> IdRange:
         taken = [one for _, one, _ in self._taken()]
-        if self._after is None:
-            self._after = self._latest_end()
-        found = next_unused(self.pool, taken, self._freed, size, self._after)
+        found = self._next(taken, size)
+        if found is None and self._spare:
+            self.release()
+            found = self._next(taken, size)
         if found is None:
             in_use = sum(one.overlaps(self.pool) for one in taken)
             raise Conflict(
@@ -195,8 +223,16 @@ class UserNamespaces:
                 f"({self.pool.size} ids). Remove some, or start the daemon with a "
                 "larger --userns-pool BASE:SIZE"
             )
-        self._after = found.end
-        self._freed = [one for one in self._freed if not one.overlaps(found)]
+        return found
+
+    def _next(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        """The next free ids; what is given out after them comes behind."""
+        if self._after is None:
+            self._after = self._latest_end()
+        found = next_unused(self.pool, [*taken, *self._spare], self._freed, size, self._after)
+        if found is not None:
+            self._after = found.end
+            self._freed = [one for one in self._freed if not one.overlaps(found)]
         return found
 
     def _latest_end(self) -> int:
@@ -214,6 +250,8 @@ class UserNamespaces:
                     f"--userns {mode} overlaps the user ids {one}, which container {name} has for "
                     "itself (--userns auto): give another UID"
                 )
+        if any(one.overlaps(wanted) for one in self._spare):
+            self.release()
 
     def _taken(self) -> Iterator[tuple[str, IdRange, bool]]:
         """Name of the container, its range, and whether that is its own."""
@@ -222,6 +260,18 @@ class UserNamespaces:
             if (one := range_of(record.options)) is not None:
                 yield record.name, one, record.options.userns_chosen
         yield from self._promised.values()
+
+
+def _nothing_spare(_record: Record) -> None:
+    """Where there are no spare sandboxes."""
+
+
+def _nothing_reserved(_ids: IdRange) -> None:
+    """Where there are no spare sandboxes."""
+
+
+def _nothing_to_release() -> None:
+    """Where there are no spare sandboxes."""
 
 
 def range_of(options: ContainerOptions) -> IdRange | None:

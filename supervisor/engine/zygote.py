@@ -14,6 +14,7 @@ import supervisor
 from supervisor import failpoints
 from supervisor.errors import Unavailable
 from supervisor.kernel import mounts
+from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 
 BOOT = (
@@ -22,6 +23,8 @@ BOOT = (
     "mergeable=sys.argv[3] == 'mergeable')"
 )
 MOST_IDLE = 4
+ANSWER_SECONDS = 10.0
+NAMESPACES = 2
 
 
 def start_zygote(*, mergeable: bool = True) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -91,22 +94,59 @@ class Zygote:
         self.close()
         self._process, self._socket = start_zygote(mergeable=self.mergeable)
 
-    async def spawn(self, bundle: Path) -> socket.socket:
+    async def spawn(self, bundle: Path, user: int = -1) -> socket.socket:
         """Fork a shim for `bundle`; our end of the socket it speaks the shim protocol on.
 
-        It prepares what needs no cgroup, and clones init when it is asked to start.
+        It prepares what needs no cgroup, and clones init when it is asked to start. `user` is
+        the user namespace for the container, which stays the caller's; -1: the shim makes it, if
+        there is to be one.
         """
+        request = {"op": "spawn", "bundle": str(bundle), "hold": True}
+        return (await self._ask(request, (user,) if user >= 0 else ()))[0]
+
+    async def namespaces(self, uid_map: str, gid_map: str) -> tuple[int, int]:
+        """New ones, as fds that the caller closes: a user namespace with these maps (their
+        files' text), and a network namespace that it owns. OSError, InitError or OrlopError.
+        """
+        request = {"op": "namespaces", "uid_map": uid_map, "gid_map": gid_map}
+        answering, was_idle = await self._ask(request)
+        fds: list[int] = []
+        try:
+            with trio.fail_after(ANSWER_SECONDS):
+                await trio.lowlevel.wait_readable(answering)
+            packet, fds = receive(answering)
+            answer = shim_protocol.decode(packet) if packet else {}
+            if "ok" in answer and len(fds) == NAMESPACES:
+                if was_idle:  # it has had containers before, and takes others
+                    self.keep(answering.dup())
+                (user, network), fds = fds, []
+                return user, network
+        except trio.TooSlowError:
+            raise Unavailable("the zygote makes no namespaces") from None
+        finally:
+            answering.close()
+            for fd in fds:
+                os.close(fd)
+        if "error" in answer:
+            raise shim_protocol.error_from_json(answer["error"])
+        raise Unavailable("the zygote ended before it had made namespaces")
+
+    async def _ask(
+        self, request: shim_protocol.Message, fds: tuple[int, ...] = ()
+    ) -> tuple[socket.socket, bool]:
+        """Our end of a new socket to whoever takes the request, and whether that was idle."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = shim_protocol.encode({"op": "spawn", "bundle": str(bundle), "hold": True})
+        packet = shim_protocol.encode(request)
         ours.setblocking(False)
         with theirs:
             try:
-                if not self._ask_idle(request, theirs.fileno()):
-                    await self._ask_zygote(request, theirs.fileno())
+                was_idle = self._ask_idle(packet, (theirs.fileno(), *fds))
+                if not was_idle:
+                    await self._ask_zygote(packet, (theirs.fileno(), *fds))
             except BaseException:
                 ours.close()
                 raise
-        return ours
+        return ours, was_idle
 
     @property
     def has_room(self) -> bool:
@@ -120,24 +160,24 @@ class Zygote:
         else:
             connection.close()
 
-    def _ask_idle(self, request: bytes, fd: int) -> bool:
+    def _ask_idle(self, request: bytes, fds: tuple[int, ...]) -> bool:
         """Have an idle shim take the container, the one used last; False if there is none."""
         while self._idle:
             with self._idle.pop() as idle:
                 try:
-                    socket.send_fds(idle, [request], [fd])
+                    socket.send_fds(idle, [request], fds)
                 except OSError:
                     continue  # it died meanwhile
                 return True
         return False
 
-    async def _ask_zygote(self, request: bytes, fd: int) -> None:
+    async def _ask_zygote(self, request: bytes, fds: tuple[int, ...]) -> None:
         for attempt in (1, 2):
             if self._socket is None or (self._process and self._process.poll() is not None):
                 self.start()
             assert self._socket is not None
             try:
-                await _send(self._socket, request, fd)
+                await _send(self._socket, request, fds)
             except OSError as error:
                 self._forget()
                 if attempt == 2:
@@ -164,10 +204,10 @@ class Zygote:
             self._socket = None
 
 
-async def _send(sock: socket.socket, packet: bytes, fd: int) -> None:
+async def _send(sock: socket.socket, packet: bytes, fds: tuple[int, ...]) -> None:
     while True:
         try:
-            socket.send_fds(sock, [packet], [fd])
+            socket.send_fds(sock, [packet], fds)
         except BlockingIOError:
             await trio.lowlevel.wait_writable(sock)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 CLONE_CLEAR_SIGHAND = 0x100000000  # clone3 only
 CLONE_INTO_CGROUP = 0x200000000  # clone3 only
+_PIDFD_GET_CGROUP_NAMESPACE = 0xFF01
 
 NAMESPACE_FLAGS: dict[str, int] = {
     "pid": CLONE_NEWPID,
@@ -140,6 +142,14 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """setns(2): join the namespace at `fd`, or all `flags` say of a pidfd's process."""
     check(_setns(fd, flags), "setns")
+
+
+def cgroup_namespace(pidfd: int) -> int:
+    """An fd of the cgroup namespace that the process `pidfd` is in (Linux 6.11, linux/pidfd.h)."""
+    try:
+        return fcntl.ioctl(pidfd, _PIDFD_GET_CGROUP_NAMESPACE)
+    except OSError as error:
+        raise failed(error, "ioctl", "PIDFD_GET_CGROUP_NAMESPACE") from None
 
 
 @contextmanager

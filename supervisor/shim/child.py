@@ -36,10 +36,13 @@ class Child:
         session: Session,
         loop: Loop,
         empty: int,
+        mapped: int,
         on_ready: Callable[[bool], None],
         on_silent: Callable[[], None],
     ) -> None:
-        """`empty`: the mount namespace that it copies; see `hollow.make`."""
+        """`empty`: the mount namespace that it copies (`hollow.make`); `mapped`: a user namespace
+        with the container's ids that is ready, or -1.
+        """
         self.spec, self.session, self.loop, self.empty = spec, session, loop, empty
         self.on_ready, self.on_silent = on_ready, on_silent
         self.pid = 0
@@ -49,7 +52,7 @@ class Child:
         self.wiring = False  # it waits for its network, to be born then
         self.cloned_ns = 0
         self._prepared: rootfs.Prepared | None = None
-        self._mapped = -1  # a user namespace with the container's ids
+        self._mapped = mapped
         self._joined: dict[str, int] = {}  # ours, while its network is wired
         self._at_once = False
         self._unborn = False  # it is still to have the process that the container is
@@ -61,7 +64,7 @@ class Child:
     def prepare_root(self) -> None:
         """Mount what needs no cgroup and no namespace yet."""
         failpoints.hit("shim.rootfs")
-        if self.spec.uid_mappings:
+        if self.spec.uid_mappings and self._mapped < 0:
             self._mapped = userns.make(self.spec)
         self._prepared = rootfs.prepare(self.spec, self._mapped)
         self.root = self._prepared.root

@@ -42,6 +42,7 @@ class ExecStage:
     cgroup_fd: int
     cgroup_tasks: tuple[int, ...]
     stdio: tuple[int, int, int]
+    cgroup_namespace: int = -1  # -1: that of `pidfd`
 
 
 def main(stage: ExecStage) -> None:
@@ -77,7 +78,10 @@ def enter(stage: ExecStage) -> None:
         *(*stage.cgroup_tasks, *stage.stdio),
     )
     # The cgroup namespace last: from inside one, a hierarchy mounted with nsdelegate (as
-    # systemd does) lets nobody move in whose own cgroup is outside (ENOENT).
+    # systemd does) lets nobody move in whose own cgroup is outside (ENOENT). From a user namespace
+    # it cannot be had of a PID 1 that executes nothing, as that of --init: the host has its memory.
+    if stage.namespace_flags & namespaces.CLONE_NEWUSER:
+        stage.cgroup_namespace = namespaces.cgroup_namespace(stage.pidfd)
     namespaces.setns(stage.pidfd, stage.namespace_flags & ~namespaces.CLONE_NEWCGROUP)
     pid, _ = vfork.spawn(
         lambda: attempt(run, stage),
@@ -96,7 +100,8 @@ def run(stage: ExecStage) -> None:
     for fd in stage.cgroup_tasks:
         os.write(fd, b"0")
     if stage.namespace_flags & namespaces.CLONE_NEWCGROUP:
-        namespaces.setns(stage.pidfd, namespaces.CLONE_NEWCGROUP)
+        found = stage.cgroup_namespace
+        namespaces.setns(found if found >= 0 else stage.pidfd, namespaces.CLONE_NEWCGROUP)
     if stage.namespace_flags & namespaces.CLONE_NEWUSER:
         become.take_mapped_root()  # a terminal is its own
     process.close_all_but(stage.sync.fileno(), *stage.stdio)  # nothing of the host's is left

@@ -49,8 +49,11 @@ def prepare(empty: int) -> "Shim":
     return Shim(empty)
 
 
-def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.socket:
-    """Serve the container of `bundle`. `hold`: init is cloned at `start` only.
+def main(
+    shim: "Shim", bundle: str, control_fd: int, *, hold: bool, user: int = -1
+) -> socket.socket:
+    """Serve the container of `bundle`. `hold`: init is cloned at `start` only; `user`: a user
+    namespace with the container's ids, -1 for none that is ready.
 
     Returns the connection on which the next one is to be waited for, if whoever acknowledged
     the end of this one asked for that, and it has left nothing behind; else ends the process.
@@ -59,7 +62,7 @@ def main(shim: "Shim", bundle: str, control_fd: int, *, hold: bool) -> socket.so
     try:
         process.set_command_line(f"orlop-shim {bundle}")
         os.chdir(bundle)
-        shim.run(control, hold=hold)
+        shim.run(control, hold=hold, user=user)
         kept = shim.let_go()
         if kept is not None:
             process.set_command_line("orlop-shim")
@@ -129,7 +132,7 @@ class Shim:
         self.stays_for: Peer | None = None
         self._watch_children()
 
-    def run(self, control: socket.socket, *, hold: bool) -> None:
+    def run(self, control: socket.socket, *, hold: bool, user: int = -1) -> None:
         """Run the container of the current folder; until its exit record is acknowledged."""
         self.held = hold
         self.spec = read_spec()
@@ -137,7 +140,7 @@ class Shim:
         self.log = LogFile(self.spec.log) if self.spec.log.path else None
         self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
         self.child = Child(
-            *(self.spec, self.session, self.loop, self.empty), self._ready, self._silent
+            *(self.spec, self.session, self.loop, self.empty, user), self._ready, self._silent
         )
         self._add_peer(control)
         self._listen()
@@ -168,7 +171,10 @@ class Shim:
         """Hand init's network namespace to whoever asked for the start; init comes after that."""
         assert self.starting is not None
         self.held = False  # a supervisor that comes later learns what became of it
-        self.starting[0].send({"event": "network"}, (self.child.make_network(joined),))
+        begun = time.monotonic_ns()
+        network = self.child.make_network(joined)
+        self.stages["netns"] = time.monotonic_ns() - begun
+        self.starting[0].send({"event": "network"}, (network,))
 
     def _ready(self, waits: bool) -> None:
         if not waits:

@@ -43,9 +43,14 @@ def make(spec: Spec) -> int:
     Its only process ends at once: what has ended and is not reaped still tells its namespace,
     and has the files that its maps are written to.
     """
+    return make_mapped(text(spec.uid_mappings), text(spec.gid_mappings))
+
+
+def make_mapped(uid_map: str, gid_map: str) -> int:
+    """As `make`, by what is to be written to the two files."""
     pid, pidfd = vfork.spawn(lambda: os._exit(0), namespaces.CLONE_NEWUSER, share=True)
     try:
-        write_maps(pid, spec)
+        write_maps(pid, uid_map, gid_map)
         return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     finally:
         os.waitpid(pid, 0)
@@ -129,13 +134,13 @@ def spawn(
     return int(said["pid"]), process.pidfd_open(int(said["pid"]))
 
 
-def write_maps(pid: int, spec: Spec) -> None:
+def write_maps(pid: int, uid_map: str, gid_map: str) -> None:
     """Write uid_map and gid_map of our child `pid` (user_namespaces(7))."""
-    for name, mappings in (("uid_map", spec.uid_mappings), ("gid_map", spec.gid_mappings)):
+    for name, lines in (("uid_map", uid_map), ("gid_map", gid_map)):
         path = f"/proc/{pid}/{name}"
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         try:
-            os.write(fd, text(mappings).encode())
+            os.write(fd, lines.encode())
         except OSError as error:
             raise KernelError("write", path, error.errno or 0) from None
         finally:

@@ -16,9 +16,10 @@ import socket
 import struct
 
 from supervisor import failpoints
-from supervisor.errors import ProtocolError
+from supervisor.errors import InitError, ProtocolError
 from supervisor.kernel import memory, process, vfork
-from supervisor.shim import heap, hollow, rehearsal, shim
+from supervisor.shim import heap, hollow, rehearsal, shim, userns
+from supervisor.shim.failure import describe
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 
@@ -159,16 +160,43 @@ def serve(spare: shim.Shim, packet: bytes, fds: list[int], empty: int) -> None:
             return  # the supervisor is gone, or needs no more shims
         try:
             request = shim_protocol.decode(packet)
-            if request.get("op") != "spawn" or len(fds) != 1:
-                raise ProtocolError("the zygote takes only spawn, with one socket")
+            if request.get("op") == "namespaces" and len(fds) == 1:
+                packet, fds = hand_over_namespaces(socket.socket(fileno=fds.pop()), request)
+                continue
+            if request.get("op") != "spawn" or len(fds) not in (1, 2):
+                raise ProtocolError("the zygote takes only spawn and namespaces, with one socket")
             bundle, hold = str(request["bundle"]), bool(request.get("hold"))
+            user = fds.pop(1) if len(fds) > 1 else -1
         except (ProtocolError, KeyError) as error:
             report_failure(fds, error)
             return
-        connection = shim.main(spare, bundle, fds.pop(), hold=hold)
+        connection = shim.main(spare, bundle, fds.pop(), hold=hold, user=user)
         spare = shim.Shim(empty, before)
         packet, fds = receive(connection)
         connection.close()
+
+
+def hand_over_namespaces(
+    connection: socket.socket, request: shim_protocol.Message
+) -> tuple[bytes, list[int]]:
+    """Answer with a user namespace that has the asked maps, and a network namespace that it owns.
+
+    Only a process with one thread can make them (clone(2), CLONE_NEWUSER). Returns the next
+    request, for which this is still a shim that had no container.
+    """
+    made: list[int] = []
+    with connection:
+        try:
+            made.append(userns.make_mapped(str(request["uid_map"]), str(request["gid_map"])))
+            made.append(userns.make_network(made[0]))
+            socket.send_fds(connection, [shim_protocol.encode({"ok": {}})], made)
+        except (OSError, InitError) as error:
+            failure = shim_protocol.error_to_json(describe(userns.STEP, error))
+            connection.send(shim_protocol.encode({"error": failure}))
+        finally:
+            for fd in made:
+                os.close(fd)
+        return receive(connection)
 
 
 def refuse_one(control: socket.socket, error: OSError) -> None:

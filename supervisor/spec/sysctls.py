@@ -9,7 +9,8 @@ from supervisor.spec.namespaces import HOST, OWN, SHARED, WIRED, Modes
 
 # Docker's: harmless in a network namespace of its own, and images rely on them.
 UNPRIVILEGED_PORTS = ("net.ipv4.ip_unprivileged_port_start", "0")
-UNPRIVILEGED_PING = ("net.ipv4.ping_group_range", "0 2147483647")
+_LAST_PING_GROUP = (1 << 31) - 1
+UNPRIVILEGED_PING = ("net.ipv4.ping_group_range", f"0 {_LAST_PING_GROUP}")
 
 _IPC = frozenset(
     (
@@ -35,9 +36,10 @@ def choose(asked: Mapping[str, str], modes: Modes, available: frozenset[str]) ->
     """
     chosen: dict[str, str] = {}
     if modes.network in (OWN, WIRED):
-        defaults = [UNPRIVILEGED_PORTS]
-        if not modes.user:  # the range's end would not be mapped: EINVAL
-            defaults.append(UNPRIVILEGED_PING)
+        defaults = [UNPRIVILEGED_PORTS, UNPRIVILEGED_PING]
+        if modes.user:  # a group that is not mapped would be refused: EINVAL
+            last = min(modes.uid_mappings[0].size - 1, _LAST_PING_GROUP)
+            defaults[1] = (UNPRIVILEGED_PING[0], f"0 {last}")
         chosen.update((key, value) for key, value in defaults if key in available)
     for key, value in asked.items():
         check(key, value, modes)

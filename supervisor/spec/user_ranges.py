@@ -20,14 +20,16 @@ _AUTO_FORM = f"give auto or auto:size=N, N from 1 to {MAX_ID} (example: auto:siz
 _POOL_FORM = (
     f"give BASE:SIZE, BASE at least 1, BASE + SIZE within {MAX_ID} (example: 100000:1000000)"
 )
-# File systems without FS_ALLOW_IDMAP (Linux 6.18): the kernel's own, overlay, and of the network.
-# Those of FUSE allow it if their programs do, which few of them know of.
+# File systems without FS_ALLOW_IDMAP (Linux 6.18): the kernel's own, overlay, of the network, and
+# rare ones. Those of FUSE allow it if their programs do, which few of them know of.
 _UNMAPPABLE = frozenset(
     {
-        "9p", "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "cifs", "configfs", "debugfs",
-        "devpts", "devtmpfs", "efivarfs", "fusectl", "hostfs", "mqueue", "nfs", "nfs4", "nfsd",
-        "nsfs", "overlay", "proc", "pstore", "ramfs", "rpc_pipefs", "securityfs", "smb3", "sysfs",
-        "tracefs",
+        "9p", "afs", "autofs", "binfmt_misc", "bpf", "cgroup", "cgroup2", "cifs", "configfs",
+        "cramfs", "debugfs", "devpts", "devtmpfs", "ecryptfs", "efivarfs", "ext2", "ext3",
+        "fusectl", "gfs2", "hfs", "hfsplus", "hostfs", "iso9660", "jffs2", "jfs", "minix", "mqueue",
+        "nfs", "nfs4", "nfsd", "nilfs2", "nsfs", "ocfs2", "orangefs", "overlay", "proc", "pstore",
+        "ramfs", "reiserfs", "romfs", "rpc_pipefs", "securityfs", "selinuxfs", "smb3", "sysfs",
+        "tracefs", "ubifs", "udf", "vboxsf", "virtiofs",
     }
 )  # fmt: skip
 # Capabilities that the kernel looks for in the user namespace that owns what is used. All others it

@@ -268,7 +268,8 @@ def test_ports_outlive_the_supervisor(new_net: Callable[..., NetworkBox]) -> Non
     box = net.up("--network", network, "-p", "8170:80", "-p", "8170:80/udp")
     peer = net.up("--network", network)
     ends = net.up(
-        "-p", "8171:80", "--network", network, script="until test -e /end; do sleep 0.05; done"
+        *("-p", "8171:80", "--network", network, "--userns", "host"),
+        script="until test -e /end; do sleep 0.05; done",
     )
     pid, address = net.state(box)["Pid"], net.address(box, network)
     ask_from = net.space(peer)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from ipaddress import ip_network
+from pathlib import Path
 from subprocess import DEVNULL, Popen
 from typing import Any
 
 import pytest
 
 from tests.api.box import FOREVER, IMAGE, eventually
-from tests.api.network_box import NetworkBox, Service, ask, silent, told
+from tests.api.network_box import SPARE_SANDBOXES, NetworkBox, Service, ask, silent, told
 from tests.kernel.netplumb.rig import Outside
 
 pytestmark = pytest.mark.feature("bridge", "veth", "nftables", "nftables-bridge")
@@ -204,6 +206,36 @@ def test_a_stopped_container_has_no_address(net: NetworkBox) -> None:
     assert "network" in text
     assert "not found" in text
     net.docker("rm", box)
+
+
+@pytest.mark.feature("idmapped-mounts")
+def test_spare_sandboxes_have_user_ids_of_their_own(net: NetworkBox) -> None:
+    """The container's namespaces are those that the daemon had before there was a container."""
+    eventually(lambda: len(held(net, "user")) == SPARE_SANDBOXES)
+    had = held(net, "net") | held(net, "user")
+    box = net.up("-p", "80")
+    pid = net.state(box)["Pid"]
+    links = {os.readlink(f"/proc/{pid}/ns/{kind}") for kind in ("net", "user")}
+    assert links <= had
+    assert f"inet {net.address(box)}/" in net.inside(box, "ip", "addr", "show", "eth0")
+    assert net.inside(box, "stat", "-L", "-c", "%u:%g", "/proc/net").strip() == "0:0"
+    with Service(net.space(box)):
+        assert ask(net.outside, Outside.HOST4, net.host_port(box)) == Outside.OWN4
+    unstarted = net.name("box")
+    net.docker("create", "--name", unstarted, IMAGE, "true")
+    net.docker("rm", unstarted)
+
+
+def held(net: NetworkBox, kind: str) -> set[str]:
+    """The namespaces that the daemon has open, as links of /proc say it."""
+    folder = Path(f"/proc/{net.daemon.pid}/fd")
+    found = set()
+    for one in folder.iterdir():
+        with suppress(FileNotFoundError):
+            link = str(one.readlink())
+            if link.startswith(f"{kind}:["):
+                found.add(link)
+    return found
 
 
 def test_many_at_once(net: NetworkBox) -> None:

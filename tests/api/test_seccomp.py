@@ -314,7 +314,7 @@ sys.exit(main())
 
 def test_a_host_without_seccomp_warns_and_refuses_profiles() -> None:
     with places.short_folder() as folder:
-        daemon = Daemon(folder, program=("-c", DAEMON_WITHOUT))
+        daemon = Daemon(folder, ("--userns", "host"), program=("-c", DAEMON_WITHOUT))
         try:
             daemon.start()
             box = Box(daemon)

@@ -30,6 +30,7 @@ stat -c '%n %u:%g' /etc/passwd /root/of_root /root/of_user /data/of_user /data/o
     /tmp/t/of_root /dev/null /dev/mynull /etc/hosts
 echo x >/dev/mynull && echo written
 cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax
+cat /proc/sys/net/ipv4/ping_group_range
 """
 
 
@@ -128,7 +129,7 @@ def test_owners_are_the_same_inside_and_outside(box: Box, folder: Path) -> None:
         f"/dev/null {root}",
         f"/dev/mynull {root}",
         f"/etc/hosts {root}",
-        *("written", "5", "9000"),
+        *("written", "5", "9000", f"0\t{SIZE - 1}"),
     ]
     assert owner(folder / "of_user") == (USER, USER)
     assert owner(folder / "of_root") == (0, 0)
@@ -142,6 +143,16 @@ def test_a_terminal_belongs_to_its_user(box: Box) -> None:
         show = "stat -c %u $(tty); echo >$(tty) && echo written"
         said = box.ok("exec", "-t", "--user", user, "mapped", "sh", "-c", show)
         assert said.split() == [user, "written"]
+
+
+def test_a_session_beside_an_init_that_executes_nothing(box: Box) -> None:
+    """Its memory is not the user namespace's, and nobody in there may look into it."""
+    box.start("--name", "with_init", "--userns", "auto", "--init", "--network", "none")
+    assert box.ok("exec", "with_init", "cat", "/proc/1/comm", "/proc/self/cgroup").startswith(
+        "orlop-init"
+    )
+    inside = box.ok("exec", "with_init", "readlink", "/proc/self/ns/cgroup")
+    assert inside == os.readlink(f"/proc/{box.state('with_init')['Pid']}/ns/cgroup")
 
 
 def test_what_is_copied_keeps_its_owner(box: Box, folder: Path) -> None:
@@ -184,12 +195,27 @@ def test_no_two_have_an_id_in_common(box: Box) -> None:
     assert create(box, "greedy", "auto:size=many")[0] == 400
 
 
+# A volume that is a folder of the host's, whose mounts cannot be idmapped.
+OF_SYS = {
+    "Type": "volume",
+    "Source": "of_sys",
+    "Target": "/s",
+    "VolumeOptions": {
+        "DriverConfig": {
+            "Name": "local",
+            "Options": {"type": "none", "o": "bind", "device": "/sys"},
+        }
+    },
+}
+
+
 @pytest.mark.parametrize(
     "host, flag",
     [
         ({"Privileged": True}, "--privileged"),
         ({"NetworkMode": "host"}, "--network host"),
         ({"Binds": ["/proc:/p"]}, "--volume /proc:/p (proc at /proc)"),
+        ({"Mounts": [OF_SYS]}, "--volume /sys:/s (sysfs at /sys)"),
     ],
 )
 def test_what_excludes_it_is_named(box: Box, host: dict[str, Any], flag: str) -> None:
@@ -232,7 +258,7 @@ def test_who_joins_has_the_same_ids(box: Box) -> None:
 
 def test_as_the_default(new_daemon: Callable[..., Daemon]) -> None:
     pool = range(2_000_000_000, 2_000_000_000 + 2 * SIZE)
-    daemon = new_daemon("--userns", "auto", "--userns-pool", f"{pool.start}:{len(pool)}")
+    daemon = new_daemon("--userns-pool", f"{pool.start}:{len(pool)}")
     box = Box(daemon)
     box.build()
     assert "name=userns" in daemon.request("GET", "/info")[1]["SecurityOptions"]
@@ -244,6 +270,7 @@ def test_as_the_default(new_daemon: Callable[..., Daemon]) -> None:
     impossible: tuple[dict[str, Any], ...] = (
         *({"Privileged": True}, {"PidMode": "host"}, {"CapAdd": ["SYS_ADMIN"]}),
         *({"Binds": ["/sys:/s"]}, {"DeviceCgroupRules": ["c 1:3 rwm"]}),
+        {"Mounts": [OF_SYS]},
     )
     for number, options in enumerate(impossible):
         assert created(box, f"h{number}", "", **options) == host

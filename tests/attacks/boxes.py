@@ -134,7 +134,7 @@ def dirty_cell() -> Iterator[Cell]:
         compile_prober(probe / "prober")
         (folder / "prober").hardlink_to(probe / "prober")
         (folder / "secret").write_text("of the host")
-        daemon = Daemon(folder)
+        daemon = Daemon(folder, ("--userns", "host"))  # see conftest.daemon
         daemon.command = [sys.executable, "-c", DIRT, str(folder), *daemon.command]
         try:
             daemon.start()

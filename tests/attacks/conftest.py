@@ -12,7 +12,7 @@ from tests.api.box import Box
 from tests.attacks import boxes
 from tests.attacks.rounds import rounds
 from tests.support import places, procfs
-from tests.support.daemon import Daemon
+from tests.support.daemon import Daemon, running_daemon
 from tests.support.tar_corpus import Canary
 
 
@@ -21,6 +21,14 @@ def no_hurry() -> None:
     """A thousand rounds take longer than a test that hangs (faulthandler_timeout)."""
     if rounds(0):
         faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    """Root of a container is the host's by default here, who could do the most harm; what is tried
+    with user ids of its own says so."""
+    with running_daemon(("--userns", "host")) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="module")

@@ -109,8 +109,9 @@ def privileges(stage: Stage) -> None:
     stage.chapter(
         "Privileges",
         "Root in a container has Docker's 14 capabilities of the kernel's 41, none after "
-        "--cap-drop ALL. It may make a device node, but a BPF program on its cgroup keeps it from "
-        "opening one that was not given to it. Telling paths of /proc are covered.",
+        "--cap-drop ALL. In the host's user namespace it may make a device node, but a BPF program "
+        "on its cgroup keeps it from opening one that was not given to it. Telling paths of /proc "
+        "are covered.",
     )
     default, dropped = (
         int(stage.run(*options, "grep CapBnd /proc/self/status").split()[1], 16)
@@ -122,7 +123,8 @@ def privileges(stage: Stage) -> None:
     )
     text = stage.run("mount -t tmpfs none /tmp 2>&1; echo status $?")
     stage.check("it may not mount", "denied" in text and "status 0" not in text)
-    text = stage.run("mknod /mem c 1 1 && echo made; head -c 1 /mem 2>&1; echo status $?")
+    script = "mknod /mem c 1 1 && echo made; head -c 1 /mem 2>&1; echo status $?"
+    text = stage.run("--userns", "host", script)
     stage.check(
         "the node for the machine's memory was made, and could not be opened",
         "made" in text and "Operation not permitted" in text,
@@ -131,24 +133,39 @@ def privileges(stage: Stage) -> None:
     stage.check("/proc/keys is empty, /proc/sys is read-only", text.split() == ["0"])
 
 
+def uid_of(stage: Stage, name: str) -> str:
+    """The host's user that its first process is."""
+    return Path(f"/proc/{stage.pid(name)}/status").read_text().split("Uid:")[1].split()[0]
+
+
 def user_namespace(stage: Stage) -> None:
     """Root inside, nobody outside."""
+    version = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])
     stage.chapter(
         "A user namespace",
-        f"With --userns private:{FIRST_ID}:65536 the container's root is user {FIRST_ID} to the "
-        "host: nobody. The layers are shared with other containers all the same, by idmapped "
-        "mounts (Linux 6.13).",
+        "By default a container's root is a user to the host that nobody else is; with "
+        f"--userns private:{FIRST_ID}:65536 it is {FIRST_ID}. The layers are shared with other "
+        "containers all the same, by idmapped mounts (Linux 6.13).",
     )
+    started = stage.orlop("run", "-d", "busybox", "sleep", "60")
+    name = started.stdout.strip()
+    mode = stage.inspect(name)["HostConfig"]["UsernsMode"]
+    owner = uid_of(stage, name)
+    shown = "auto" if version >= IDMAPPED_OVERLAY else "host"
+    stage.check(
+        f"by default it is {mode}: root is user {owner} outside",
+        mode == shown and (owner != "0") == (shown == "auto"),
+    )
+    stage.remove(name)
     options = ("--userns", f"private:{FIRST_ID}:65536")
     started = stage.orlop("run", "-d", *options, "busybox", "sleep", "60")
-    version = tuple(int(n) for n in os.uname().release.split("-")[0].split(".")[:2])
     if started.returncode != 0 and version < IDMAPPED_OVERLAY:
         stage.note("not on this kernel; refused with the message above")
         stage.orlop("rm", "-f", started.stdout.strip() or "none", shown=False)
         return
     name = started.stdout.strip()
     inside = stage.orlop("exec", name, "id", "-u").stdout.strip()
-    owner = Path(f"/proc/{stage.pid(name)}/status").read_text().split("Uid:")[1].split()[0]
+    owner = uid_of(stage, name)
     stage.check(
         f"user {inside} inside is user {owner} outside", (inside, owner) == ("0", str(FIRST_ID))
     )

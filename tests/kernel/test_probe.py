@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.kernel import mounts, paths
+from supervisor.kernel import mounts, namespaces, paths
 from supervisor.kernel.cgroups import detect
 from supervisor.kernel.probe import Feature, helper, netlink, probe, trials
 from tests.support import leaks
@@ -151,6 +151,21 @@ def test_without_privileges_the_trials_fail_and_say_so() -> None:
         works, found = trials.in_child(lambda: as_nobody(trials.TRIALS[name]))  # noqa: B023
         assert not works
         assert "not permitted" in found.lower()
+
+
+def test_no_user_namespaces_where_proc_is_covered() -> None:
+    """The kernel shows a container with ids of its own no more than the host's own proc does."""
+
+    def covered() -> None:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.mount("", "/", "", mounts.MS_REC | mounts.MS_PRIVATE, "")
+        mounts.mount("tmpfs", "/proc/tty", "tmpfs")
+        trials.try_user_namespaces()
+
+    assert trials.in_child(trials.try_user_namespaces) == (True, trials.WORKS)
+    works, found = trials.in_child(covered)
+    assert not works
+    assert found == "in a user namespace: fsmount proc: Operation not permitted"
 
 
 def test_a_feature_that_is_missing_is_told_from_one_that_works(

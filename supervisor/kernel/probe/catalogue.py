@@ -96,14 +96,15 @@ TRIED = (
     Tried(
         "user-namespaces",
         "warn",
-        "root in a container can be an ordinary user of the host (--userns auto, private:UID:SIZE)",
-        "a kernel with CONFIG_USER_NS; sysctl user.max_user_namespaces=65536",
+        "root in a container is an ordinary user of the host by default (--userns auto)",
+        "a kernel with CONFIG_USER_NS; sysctl user.max_user_namespaces=65536; nothing mounted over "
+        "parts of /proc and /sys",
     ),
     Tried(
         "idmapped-mounts",
         "warn",
         "containers with user namespaces (--userns) share image layers without copies; without it "
-        "they are refused, and a daemon's default of auto gives the host's",
+        "the default is the host's user namespace, and --userns auto is refused",
         "Linux 6.13 or newer",
     ),
     Tried(

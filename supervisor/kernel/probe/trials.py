@@ -168,8 +168,26 @@ def try_idmapped_mounts() -> None:
 
 
 def try_user_namespaces() -> None:
-    """A user namespace with a map written from outside."""
-    os.close(mapped_namespace())
+    """A user namespace with a map written from outside, and what its root has to mount.
+
+    It may not where something of the host's own lies under other mounts, as in most containers:
+    mount_too_revealing() in the kernel's fs/namespace.c.
+    """
+    namespaces.setns(mapped_namespace(), namespaces.CLONE_NEWUSER)
+    namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET | namespaces.CLONE_NEWPID)
+    works, found = in_child(_mount_proc_and_sysfs)
+    if not works:
+        raise OSError(f"in a user namespace: {found}")
+
+
+def _mount_proc_and_sysfs() -> None:
+    for fstype in ("proc", "sysfs"):
+        context = mounts.fsopen(fstype)
+        mounts.fsconfig_create(context)
+        try:
+            os.close(mounts.fsmount(context))
+        except OSError as error:
+            raise KernelError("fsmount", fstype, error.errno or 0) from None
 
 
 def own_tmpfs() -> str:

@@ -30,16 +30,17 @@ def test_icc_is_true_or_false(capsys: pytest.CaptureFixture[str]) -> None:
     assert "'maybe': give true or false" in capsys.readouterr().err
 
 
-def engine(opened: list[tuple[object, int]]) -> Any:
+def engine(opened: list[tuple[object, ...]]) -> Any:
     return SimpleNamespace(
         host=SimpleNamespace(database=None, dns=()),
         networks=SimpleNamespace(stack=None, defaults=None, why_none=""),
         network_runs=SimpleNamespace(open=lambda *how: opened.append(how)),
+        userns="ids",
     )
 
 
 async def test_a_host_that_has_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[tuple[object, int]] = []
+    opened: list[tuple[object, ...]] = []
     life: list[str] = []
 
     @asynccontextmanager
@@ -53,7 +54,7 @@ async def test_a_host_that_has_networks(monkeypatch: pytest.MonkeyPatch) -> None
     config = merge(Config(), {"warm_sandboxes": 5, "dns": ["10.0.0.53"]})
     async with networks_of(made, config):
         assert (made.networks.stack, made.host.dns) == ("the stack", ("10.0.0.53",))
-        assert opened == [("the stack", 5)]
+        assert opened == [("the stack", 5, "ids")]
         assert made.networks.defaults.bridge == "orlop0"
         assert life == ["open"]
     assert life == ["open", "closed"]
@@ -62,7 +63,7 @@ async def test_a_host_that_has_networks(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_a_host_that_has_none(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    opened: list[tuple[object, int]] = []
+    opened: list[tuple[object, ...]] = []
 
     class Refusing:
         async def __aenter__(self) -> None:

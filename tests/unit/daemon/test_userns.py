@@ -24,8 +24,8 @@ def test_flags_and_file_say_the_same(tmp_path: Path) -> None:
     assert (from_file.userns, pool_of(from_file)) == ("auto", IdRange(first=5, size=100000))
 
 
-def test_the_default_is_the_hosts() -> None:
-    assert Config().userns == "host"
+def test_each_container_has_ids_of_its_own_by_default() -> None:
+    assert Config().userns == "auto"
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,7 @@ def test_what_mounts_are_for() -> None:
         Row(point="/t", fstype="tmpfs"),
         Row(point="/etc/hosts", fstype="ext4"),
         Row(point="/proc/kcore", fstype="tmpfs", root="/null"),
+        Row(point="/proc/keys", fstype="tmpfs", source="nodes", root="/0"),
         Row(point="/proc/sys", fstype="proc", read_only=True),
         Row(point="/sys/fs/cgroup/memory", fstype="cgroup", options=("nosuid", "noexec")),
         Row(point="/dev/null", fstype="devtmpfs", root="/null"),
@@ -190,7 +191,7 @@ def test_what_mounts_are_for() -> None:
     found = {row["point"]: (row["kind"], row["why"]) for row in mounts_json(rows, purposes)}
     assert [kind for kind, _ in found.values()] == [
         *("root", "kernel", "bind", "volume", "volume", "tmpfs", "provided"),
-        *("masked", "read-only", "kernel", "device", "other", "other"),
+        *("masked", "masked", "read-only", "kernel", "device", "other", "other"),
     ]
     assert found["/"][1] == ("2 read-only layers and a writable one on top")
     assert found["/data"][1] == "/srv of the host"

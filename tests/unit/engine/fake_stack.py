@@ -21,6 +21,7 @@ from supervisor.engine.network_runs import NetworkRuns
 from supervisor.engine.networks import Networks
 from supervisor.engine.sandboxes import Sandboxes
 from supervisor.lifecycle import machine as m
+from supervisor.spec.user_ranges import IdRange
 from supervisor.store.database import Delete, Put
 from tests.unit.engine.fake_network import DEFAULTS, ENGINE_ID, FakeStack, MemoryDatabase
 from tests.unit.engine.test_record import record
@@ -212,6 +213,31 @@ class Tickets(MemoryDatabase):
         return SimpleNamespace(wait=wait)
 
 
+class FakeUserIds:
+    """Ranges of user ids without end, and namespaces that are none."""
+
+    def __init__(self) -> None:
+        self.gives = False
+        self.there_are = True
+        self.given = 0
+        self.aside: list[IdRange] = []
+        self.made: list[tuple[str, str]] = []
+
+    def set_aside(self) -> IdRange | None:
+        if not self.there_are:
+            return None
+        self.given += 1
+        self.aside.append(IdRange(first=65536 * self.given, size=65536))
+        return self.aside[-1]
+
+    def put_back(self, ids: IdRange) -> None:
+        self.aside.remove(ids)
+
+    async def make(self, uid_map: str, gid_map: str) -> tuple[int, int]:
+        self.made.append((uid_map, gid_map))
+        return os.open("/dev/null", os.O_RDONLY), os.open("/dev/null", os.O_RDONLY)
+
+
 class World:
     """Networks and their runs, on a fake host."""
 
@@ -219,6 +245,7 @@ class World:
         self.containers: list[Any] = []
         self.database = Tickets()
         self.stack = FakeNetworkStack()
+        self.user_ids = FakeUserIds()
         host: Any = Host.__new__(Host)
         host.database, host._unwritten, host.dns = self.database, {}, ()
         host.root = SimpleNamespace(bundle=lambda _id: folder)
@@ -246,7 +273,12 @@ class World:
     def with_spares(self, count: int) -> Sandboxes:
         stack: Any = self.stack
         self.runs.sandboxes = Sandboxes(
-            count, stack, self.networks, lambda: self.networks.get("bridge")
+            count,
+            stack,
+            self.networks,
+            lambda: self.networks.get("bridge"),
+            self.user_ids,
+            self.user_ids.make,
         )
         return self.runs.sandboxes
 

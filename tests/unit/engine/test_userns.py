@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from supervisor.kernel.mounts import MountInfo
 from supervisor.kernel.probe import Outcome
 from supervisor.lifecycle.machine import State
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.types import Mount
 from supervisor.spec.user_ranges import IdRange
 
 CAN: dict[str, Outcome] = {"user-namespaces": (True, "works"), "idmapped-mounts": (True, "works")}
@@ -275,3 +277,47 @@ async def test_words_that_are_none(word: str) -> None:
     with pytest.raises(OrlopError, match="invalid user namespace mode"):
         await world.userns.give(record)
     assert record.options.userns == word
+
+
+# --- spare sandboxes
+
+ROOMY = IdRange(first=1000, size=100 * 65536)
+
+
+async def test_ids_of_spare_sandboxes_are_no_containers() -> None:
+    world = World(pool=ROOMY)
+    aside = world.userns.set_aside()
+    assert aside is not None
+    assert aside.mode == FIRST
+    assert (await world.create("auto")).options.userns == SECOND
+    world.userns.put_back(aside)
+    world.userns.reserve = lambda _record: aside
+    assert (await world.create("auto")).options.userns == FIRST
+    assert (await world.create("auto:size=5")).options.userns == "private:132072:5"
+
+
+async def test_a_small_pool_is_for_containers() -> None:
+    assert World().userns.set_aside() is None
+
+
+@pytest.mark.parametrize("asked", ["auto:size=6553600", "private:1500:1"])
+async def test_spare_sandboxes_give_their_ids_up(asked: str) -> None:
+    world = World(pool=ROOMY)
+    aside = world.userns.set_aside()
+    assert aside is not None
+    world.userns.release = lambda: world.userns.put_back(aside)
+    await world.create(asked)
+    assert world.userns._spare == []
+
+
+async def test_a_bind_of_a_link_is_one_of_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc")
+    world = World()
+    points = (("/", "ext4"), ("/proc", "proc"))
+    named = (SimpleNamespace(mount_point=place, fstype=fstype) for place, fstype in points)
+    world.points = [cast(MountInfo, one) for one in named]
+    bind = Mount(destination="/x", type="bind", source=str(tmp_path / "link"))
+    with pytest.raises(InvalidArgument, match="--volume /proc:/x"):
+        await world.create("auto", binds=(bind,))
+    world.userns.default = "auto"
+    assert shown(await world.create(binds=(bind,))) == ("host", "")

@@ -6,10 +6,13 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
 from supervisor.engine.zygote import MOST_IDLE, Zygote
+from supervisor.errors import OrlopError
 from supervisor.shim.packets import receive
 from supervisor.wire import shim_protocol
 
@@ -102,3 +105,52 @@ def test_they_end_with_the_zygote(ends: Ends) -> None:
     ends.zygote.close()
     assert [one.recv(1) for one in kept] == [b"", b""]
     assert ends.forks.recv(1) == b""
+
+
+async def serve_namespaces(end: socket.socket, answer: dict[str, Any], count: int) -> None:
+    """Answer one request as a shim does."""
+    await trio.lowlevel.wait_readable(end)
+    packet, fds = receive(end)
+    assert shim_protocol.decode(packet) == {"op": "namespaces", "uid_map": "u", "gid_map": "g"}
+    with socket.socket(fileno=fds.pop()) as connection:
+        socket.send_fds(connection, [shim_protocol.encode(answer)], [end.fileno()] * count)
+
+
+@pytest.mark.parametrize("from_idle", [True, False])
+async def test_namespaces_are_handed_over(ends: Ends, *, from_idle: bool) -> None:
+    end = ends.idle() if from_idle else ends.forks
+    before = len(os.listdir("/proc/self/fd"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_namespaces, end, {"ok": {}}, 2)
+        for fd in await ends.zygote.namespaces("u", "g"):
+            os.close(fd)
+    # Who was idle is so again; a fork of the zygote's own ends.
+    assert len(ends.zygote._idle) == from_idle
+    for kept in ends.zygote._idle:
+        kept.close()
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+@pytest.mark.parametrize(
+    "answer, why",
+    [
+        ({"error": {"code": "internal", "message": "no room"}}, "no room"),
+        ({"ok": {}}, "ended before it had made namespaces"),
+    ],
+)
+async def test_namespaces_that_cannot_be(ends: Ends, answer: dict[str, Any], why: str) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(serve_namespaces, ends.forks, answer, 1)
+        with pytest.raises(OrlopError, match=why):
+            await ends.zygote.namespaces("u", "g")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_a_user_namespace_comes_with_the_request(ends: Ends) -> None:
+    end = ends.idle()
+    with await ends.zygote.spawn(BUNDLE, end.fileno()):
+        _, fds = receive(end)
+        assert len(fds) == 2
+        for fd in fds:
+            os.close(fd)

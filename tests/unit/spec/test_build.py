@@ -536,7 +536,10 @@ def test_a_network_of_a_user_namespace_is_wired() -> None:
     spec = build(network="bridge", userns="private:100000:65536")
     assert spec.wire_network
     assert spec.given == set()
-    assert spec.sysctl == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert spec.sysctl == {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0 65535",
+    }
     assert not build(network="bridge").wire_network
     assert from_json(Spec, to_json(spec)) == spec
 
@@ -546,8 +549,10 @@ def test_user_namespace() -> None:
     mapping = (IdMapping(container_id=0, host_id=100000, size=65536),)
     assert spec.namespaces[0] == Namespace(type="user")
     assert (spec.uid_mappings, spec.gid_mappings) == (mapping, mapping)
-    # Group 2147483647 is not mapped: the kernel would refuse the range.
-    assert spec.sysctl == {"net.ipv4.ip_unprivileged_port_start": "0"}
+    assert spec.sysctl == {
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv4.ping_group_range": "0 65535",
+    }
     assert "gid=5" in mount_at(spec, "/dev/pts").options
     assert "gid=5" not in mount_at(build(userns="private:1000:5"), "/dev/pts").options
     assert all(n.type != "user" for n in build(userns="host").namespaces)

@@ -112,5 +112,8 @@ def test_defaults_that_the_host_lacks_are_left_out() -> None:
     assert chosen({}, has=frozenset((UNPRIVILEGED_PING[0],))) == dict((UNPRIVILEGED_PING,))
 
 
-def test_no_ping_range_in_a_user_namespace() -> None:
-    assert chosen({}, userns="private:100000:65536") == dict((UNPRIVILEGED_PORTS,))
+@pytest.mark.parametrize("size, last", [(65536, 65535), (1, 0), (1 << 31 | 5, (1 << 31) - 1)])
+def test_all_groups_of_a_user_namespace_may_ping(size: int, last: int) -> None:
+    ping = {UNPRIVILEGED_PING[0]: f"0 {last}"}
+    found = chosen({}, userns=f"private:100000:{size}")
+    assert found == dict((UNPRIVILEGED_PORTS,)) | ping
