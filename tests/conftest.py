@@ -50,6 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Orphans of what tests start stay below this process; names it makes are marked its."""
     places.tag_this_run()
     leaks.become_subreaper()
+    # Daemons are started by the hundred: each would compile all of its modules for 0.7 s.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # --- which tests run ------------------------------------------------------------------------
