@@ -41,7 +41,7 @@ Tell = Callable[[str], None]
 KILLS = sized("KILLS", 1000, 8)
 # Where the machine has not the time for all of them.
 KILL_SECONDS = sized("KILL_SECONDS", 7200, 600)
-WHOLE_RESTARTS = 50 if FULL else 3
+WHOLE_RESTARTS = 50 if FULL else 2
 SHIM_KILLS = 500 if FULL else 12
 AT_ONCE = 50 if FULL else 8
 ENDS = 500 if FULL else 24
