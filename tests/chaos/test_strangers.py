@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def meet_strangers(rig: Rig) -> None:
     """The next daemon finds them where a container and its shim were."""
     program = rig.up("victim")
     pids = program, shim(rig, "victim")
+    eventually(lambda: f'"pid":{program}' in on_disk(rig))  # the next daemon knows it
     last = int(LAST_PID.read_text())
     rig.daemon.kill()
     for pid in reversed(pids):
@@ -86,6 +88,14 @@ def meet_strangers(rig: Rig) -> None:
             assert one.poll() is two.poll() is None
     finally:
         LAST_PID.write_text(str(last))
+
+
+def on_disk(rig: Rig) -> str:
+    """What the database has of the victim."""
+    path = rig.daemon.data_root / "orlop.db"
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT doc FROM records WHERE kind = 'container'")
+        return "".join(bytes(doc).decode() for (doc,) in found)
 
 
 def are_gone(pids: Iterable[int]) -> bool:
