@@ -158,3 +158,24 @@ def test_probes_that_hang(rig: Rig, tell: Tell) -> None:
     assert (state["Status"], state["Pid"]) == ("running", pid)
     rig.ask("DELETE", "/containers/sick?force=1")
     tell(f"R38: {PROBES} probes that hang, with 3 processes each: at most {most} at once, 0 left")
+
+
+def test_a_probe_that_prints_megabytes(rig: Rig, tell: Tell) -> None:
+    """The daemon keeps the beginning, and no more of it in its memory."""
+    prints = "head -c 33554432 /dev/zero | tr '\\0' x"
+    check = {"Test": ["CMD-SHELL", prints], "Interval": 20 * MILLISECOND, "Timeout": 10**11}
+    before = resident(rig.daemon.pid)
+    rig.up("wordy", *OBEDIENT, Healthcheck=check)
+    eventually(lambda: (rig.state("wordy") or {})["Health"]["Log"], 60)
+    grown = resident(rig.daemon.pid) - before
+    (first, *_) = (rig.state("wordy") or {})["Health"]["Log"]
+    assert (first["ExitCode"], first["Output"]) == (0, "x" * 4096 + "...")
+    rig.ask("DELETE", "/containers/wordy?force=1")
+    tell(f"R38: a probe that prints 32 MiB: 4 KiB are kept, the daemon grew by {grown >> 10} KiB")
+    assert grown < 16 << 20
+
+
+def resident(pid: int) -> int:
+    """Bytes."""
+    with open(f"/proc/{pid}/statm", "rb") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
