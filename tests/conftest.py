@@ -54,6 +54,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # How long an example takes says how busy the machine is, and nothing else.
     settings.register_profile("orlop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("orlop")
+    # Daemons are started by the hundred: each would compile all of its modules for 0.7 s.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 # --- which tests run ------------------------------------------------------------------------

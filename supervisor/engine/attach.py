@@ -36,6 +36,7 @@ async def send_log(bundle: Path, options: AttachOptions, fd: int) -> None:
     stream = trio.socket.from_stdlib_socket(socket.socket(fileno=socket.dup(fd)))
     try:
         reader.open_at(None)
+        reader.end_here()
         with trio.move_on_after(SEND_SECONDS):
             while records := reader.read():
                 for record in records:

@@ -89,12 +89,27 @@ class LogReader:
         self._path = path
         self._fd = -1
         self._decoder = Decoder()
+        self._left: int | None = None  # how much may be read; None: whatever comes
 
     def open_at(self, tail: int | None) -> None:
         """Stand at the start of the last `tail` lines, or at the very beginning for None."""
         self._open_oldest()
         if tail is not None:
             self._seek_tail(tail)
+
+    def end_here(self) -> None:
+        """Read what there is now and no more: somebody may write faster than it is read."""
+        self._left = 0
+        if self._fd < 0:
+            return
+        current = os.fstat(self._fd)
+        for path in reversed(self._files()):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                self._left += status.st_size
+                if os.path.samestat(status, current):
+                    break
+        self._left = max(0, self._left - os.lseek(self._fd, 0, os.SEEK_CUR))
 
     def read(self) -> list[Record]:
         """The next records; [] when there are none for now."""
@@ -103,16 +118,16 @@ class LogReader:
                 self._open_oldest()
                 if self._fd < 0:
                     return []
-            data = os.read(self._fd, READ_SIZE)
+            data = self._next()
             if data:
                 records = self._decoder.feed(data)
                 if records:
                     return records
                 continue
-            following = self._following()
+            following = None if self._left == 0 else self._following()
             if following is None:
                 return []
-            data = os.read(self._fd, READ_SIZE)
+            data = self._next()
             if data:  # written between our last look and the rotation
                 os.close(following)
                 records = self._decoder.feed(data)
@@ -122,6 +137,13 @@ class LogReader:
             os.close(self._fd)
             self._fd = following
             self._decoder = Decoder()
+
+    def _next(self) -> bytes:
+        if self._left is None:
+            return os.read(self._fd, READ_SIZE)
+        data = os.read(self._fd, min(READ_SIZE, self._left))
+        self._left -= len(data)
+        return data
 
     def close(self) -> None:
         """Release the file."""
@@ -241,6 +263,8 @@ async def read_log(
     token = watch.add(folder) if options.follow else -1
     try:
         reader.open_at(options.tail)
+        if not options.follow:
+            reader.end_here()
         while True:
             changed = watch.changed(token) if options.follow else None
             over = ended()

@@ -54,7 +54,7 @@ def load(
             log.warning("container %s: %s", key, error)
             asked.add(key)
             continue
-        later = _later(root, record)
+        later = _later(root, record, document)
         loaded.records.append(later or record)
         if later is not None:
             log.warning("container %s: its record was out of date", key)
@@ -87,16 +87,16 @@ def _drop_ghosts(loaded: Loaded, bundles: set[str]) -> None:
         log.warning("container %s: it was removed, its record is out of date", key)
 
 
-def _later(root: Path, record: Record) -> Record | None:
+def _later(root: Path, record: Record, document: bytes) -> Record | None:
     """The copy, where there is a shim of a later run than the row knows; mends a missing copy."""
-    bundle = _bundle(root, record.id)
-    if os.path.lexists(bundle / SOCKET_NAME):
-        copy = _copy(root, record.id)
+    bundle = f"{root}/containers/{record.id}"  # a string: there may be thousands
+    if os.path.lexists(f"{bundle}/{SOCKET_NAME}"):
+        copy = _copy(root, record.id, but=document)
         if copy is not None and copy.state.run > record.state.run:
             return copy
     if not record_copies.is_there(bundle):
         try:
-            record_copies.add(bundle, record.encode())
+            record_copies.add(Path(bundle), record.encode())
         except FileNotFoundError:
             pass  # it has no bundle yet, or no more
         except OSError as error:
@@ -104,10 +104,11 @@ def _later(root: Path, record: Record) -> Record | None:
     return None
 
 
-def _copy(root: Path, key: str) -> Record | None:
+def _copy(root: Path, key: str, but: bytes = b"") -> Record | None:
+    """The latest copy, if it is another one than the document `but`."""
     try:
-        document = record_copies.latest(_bundle(root, key))
-        if document is None:
+        document = record_copies.latest(f"{root}/containers/{key}")
+        if document is None or document == but:
             return None
         record = records.decode(document)
     except (OSError, ProtocolError) as error:
@@ -125,7 +126,3 @@ def _settle_names(loaded: Loaded) -> None:
             record.name = f"{record.id[:12]}_{record.name}"
             record.changed()
         taken.add(record.name)
-
-
-def _bundle(root: Path, key: str) -> Path:
-    return root / "containers" / key

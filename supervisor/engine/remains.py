@@ -45,16 +45,24 @@ def shims(root: Path, proc: Path = Path("/proc")) -> list[ShimProcess]:
     Forks of the zygote that wait for a container stand elsewhere.
     """
     found = []
-    for entry in proc.iterdir():
-        if entry.name.isdigit():
-            # Gone meanwhile, or a zombie, which has no working folder.
-            with suppress(OSError):
-                if (entry / "comm").read_bytes() == _SHIM:
-                    container = _container(root, str((entry / "cwd").readlink()))
-                    if container is not None:
-                        pid = int(entry.name)
-                        found.append(ShimProcess(pid, process.start_time(pid), container))
+    # There may be thousands: no Path for each, no file object.
+    for name in filter(str.isdigit, os.listdir(proc)):  # noqa: PTH208
+        # Gone meanwhile, or a zombie, which has no working folder.
+        with suppress(OSError):
+            if _comm(f"{proc}/{name}/comm") == _SHIM:
+                container = _container(root, os.readlink(f"{proc}/{name}/cwd"))  # noqa: PTH115
+                if container is not None:
+                    pid = int(name)
+                    found.append(ShimProcess(pid, process.start_time(pid), container))
     return found
+
+
+def _comm(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64)
+    finally:
+        os.close(fd)
 
 
 def still(shim: ShimProcess, root: Path, proc: Path = Path("/proc")) -> bool:

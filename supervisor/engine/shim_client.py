@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
+from supervisor.kernel import process
 from supervisor.kernel.paths import DIRECTORY
 from supervisor.shim.exit_record import record_from_json
 from supervisor.shim.packets import receive
@@ -22,6 +23,7 @@ from supervisor.wire import shim_protocol
 from supervisor.wire.shim_protocol import Message
 
 SILENCE_SECONDS = 30.0
+LEAVE_SECONDS = 10.0  # for a shim that nobody wants anything of; a stopped one does not leave
 NOT_BEGUN = 128
 """Docker's exit code of a container that could not be started, for no reason of its program's."""
 
@@ -142,6 +144,29 @@ class ShimClient:
             self.connection.close()
         for event in self._waiting.values():
             event.set()
+
+    async def dismiss(self) -> None:
+        """Hang up before the start, and wait until the shim is gone, with all it has mounted.
+
+        What a later run mounts there may not meet it: two overlays on the same folders spoil
+        each other. With or without `run`.
+        """
+        with trio.move_on_after(LEAVE_SECONDS):
+            if not self.greeted.is_set():  # or nobody knows which process it is, or will be
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.run)
+                    await self.greeted.wait()
+                    nursery.cancel_scope.cancel()
+        self.close()
+        try:
+            pidfd = process.pidfd_open(self.shim_pid)
+        except OSError:
+            return  # gone, or there never was one
+        try:
+            with trio.move_on_after(LEAVE_SECONDS):
+                await trio.lowlevel.wait_readable(pidfd)
+        finally:
+            os.close(pidfd)
 
     async def _receive(self) -> tuple[bytes, list[int]]:
         # Waiting comes first: messages seldom come together, and if they do, others get a turn.

@@ -96,8 +96,6 @@ class Task:
                     break
                 # The zygote was killed with the request in its queue: nothing was made of it.
         except (OSError, OrlopError, InitError) as error:
-            if self.shim is not None:
-                self.shim.close()
             known = error if isinstance(error, OrlopError | InitError) else None
             text = str(error)
             if isinstance(error, OSError):
@@ -105,6 +103,8 @@ class Task:
                 text = known.message
             await self._network.end()
             self._report_start_failure(self._network.refusal or known, text)
+            if self.shim is not None:
+                await self.shim.dismiss()
         else:
             if not self._over:
                 await self._lost()
@@ -281,7 +281,7 @@ class Task:
         if self.shim.unspoken:  # the zygote is of another orlop, installed meanwhile
             self._report_start_failure(None, self.shim.unspoken)
             self._launched.set()
-            self.shim.close()  # a shim that nobody wants anything of leaves
+            await self.shim.dismiss()
             return
         if self._spawned:  # not by a supervisor before this one
             self.host.metering.stage("shim", self._spawned, self.container)
@@ -319,7 +319,7 @@ class Task:
         except OrlopError as error:
             self._report_start_failure(error, error.message)
             self.kill()
-            self.shim.close()  # a shim that nobody wants anything of leaves
+            await self.shim.dismiss()
             raise
         given = self._network.given() | shared
         try:

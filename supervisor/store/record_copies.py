@@ -33,10 +33,10 @@ def add(bundle: Path, doc: bytes) -> None:
         temporary.replace(path)
 
 
-def latest(bundle: Path) -> bytes | None:
+def latest(bundle: str | os.PathLike[str]) -> bytes | None:
     """The latest copy that is whole; None where there is none."""
     try:
-        lines = (bundle / FILE_NAME).read_bytes()
+        lines = Path(bundle, FILE_NAME).read_bytes()
     except FileNotFoundError:
         return None
     for line in reversed(lines.split(b"\n")):
@@ -46,9 +46,9 @@ def latest(bundle: Path) -> bytes | None:
     return None
 
 
-def is_there(bundle: Path) -> bool:
+def is_there(bundle: str | os.PathLike[str]) -> bool:
     """Whether there is a file of copies, good or not."""
-    return os.path.lexists(bundle / FILE_NAME)
+    return os.path.lexists(f"{os.fspath(bundle)}/{FILE_NAME}")
 
 
 def _append(path: Path, line: bytes) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.support.daemon import Daemon, UnixConnection, orlop_command
-from tests.support.pace import limit
+from tests.support.pace import limit, patience
 
 IMAGE = "box"
 FOREVER = ("sleep", "100000")
@@ -21,7 +21,7 @@ FOREVER = ("sleep", "100000")
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until `condition` holds; AssertionError if it does not in time."""
-    deadline = time.monotonic() + limit(seconds)
+    deadline = time.monotonic() + patience(seconds)
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)

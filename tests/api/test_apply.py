@@ -154,6 +154,16 @@ def test_what_fails_leaves_what_was_there(apply: Apply) -> None:
     assert "nothing was done" in said
     assert (apply.id("db"), len(box.ids())) == (db, 1)
 
+    # A network that this daemon (--bridge none) does not have.
+    said = apply.refused(
+        simple.replace("sleep 1000", "sleep 1001, volumes: ['data:/d']")
+        + "  web: {image: box, network_mode: bridge}\nvolumes: {data: }\n"
+    )
+    assert "service web has network_mode: bridge, and the daemon has no default network" in said
+    assert "nothing was done" in said
+    assert (apply.id("db"), len(box.ids())) == (db, 1)
+    assert not box.ok("volume", "ls", "-q")
+
     # A new container that cannot be started: the old one has its name again, and runs.
     said = apply.refused(simple.replace("sleep 1000", "/no/such/program"))
     assert "cannot recreate container shop-db-1: " in said

@@ -229,6 +229,12 @@ def seconds_since(began: float) -> float:
     return time.monotonic() - began
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of the processor."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def is_gone(pid: int) -> bool:
     """There is no such process any more."""
     return not alive(pid)

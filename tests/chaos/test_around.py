@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.box import eventually
-from tests.chaos.rig import FULL, OBEDIENT, Rig, alive, seconds_since
+from tests.chaos.rig import FULL, OBEDIENT, Rig, alive, cpu_seconds, seconds_since
 from tests.support import leaks
 from tests.support.pace import limit
 
@@ -30,12 +30,6 @@ MANY = 500 if FULL else 15
 def descriptors(pid: int) -> int:
     """How many a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
-
-
-def cpu_seconds(pid: int) -> float:
-    """What a process has used of the processor."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def lives(rig: Rig, name: str) -> bool:

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from supervisor.engine.remains import shims
 from supervisor.engine.task import LOST
 from supervisor.failpoints.registry import CANNOT_FAIL, POINTS
-from tests.api.box import eventually
+from tests.api.box import IMAGE, eventually
 from tests.chaos.rig import FULL, OBEDIENT, Gone, Refused, Rig, alive
 
 ELSEWHERE = ("network.", "pull.", "recover.", "image.", "exec.")
@@ -208,6 +209,23 @@ def test_failed_once(rig: Rig, name: str) -> None:
         life.look()
         life.repeat()
     rig.restart()  # what could not be removed is swept
+
+
+def test_a_start_after_one_that_failed_while_its_shim_prepares(rig: Rig) -> None:
+    """The first shim is slow, and what it mounted late would be below the second one's feet."""
+    # Each in its process: the shim of the first container stays for the second's first start.
+    assert rig.restart("shim.rootfs=delay:0.5*1@1;start.cgroup=error:ENOSPC*1@1")
+    rig.box.ok("run", "--rm", IMAGE, "true")
+    eventually(lambda: rig.daemon.idle_shims() > 0)
+    rig.create("again", *OBEDIENT)
+    with pytest.raises(Refused, match="No space left"):
+        rig.ask("POST", "/containers/again/start")
+    rig.ask("POST", "/containers/again/start")
+    made = rig.box.inspect("again")["Id"]
+    assert [one.container for one in shims(rig.daemon.data_root)] == [made]
+    rig.ready("again")
+    rig.ask("POST", "/containers/again/stop?t=20")
+    assert (rig.state("again") or {})["ExitCode"] == 7
 
 
 def test_all_take_their_time(rig: Rig) -> None:

@@ -24,12 +24,15 @@ from tests.chaos.rig import (
     Refused,
     Rig,
     alive,
+    cpu_seconds,
     has_ended,
     is_gone,
     seconds_since,
     shim,
     sized,
 )
+from tests.support import places
+from tests.support.daemon import Daemon
 from tests.support.network_storm import kill
 from tests.support.pace import limit
 
@@ -38,6 +41,7 @@ Tell = Callable[[str], None]
 KILLS = sized("KILLS", 1000, 8)
 # Where the machine has not the time for all of them.
 KILL_SECONDS = sized("KILL_SECONDS", 7200, 600)
+WHOLE_RESTARTS = 50 if FULL else 2
 SHIM_KILLS = 500 if FULL else 12
 AT_ONCE = 50 if FULL else 8
 ENDS = 500 if FULL else 24
@@ -143,6 +147,33 @@ def test_supervisor_killed_under_churn(rig: Rig, tell: Tell) -> None:
         f"ready after {statistics.median(ready) * 1000:.0f} ms (median), without the imports"
     )
     assert statistics.median(ready) < limit(5)
+
+
+def test_a_restart_with_its_imports(tell: Tell) -> None:
+    """What R1 leaves out, as its daemons are forked: a new interpreter, and its modules."""
+    with places.short_folder() as folder:
+        daemon = Daemon(folder)  # by a warden that starts programs
+        rig = Rig(daemon)
+        try:
+            daemon.start()
+            rig.box.build()
+            pid = rig.up("stays")
+            ready, used = [], []
+            for _ in range(WHOLE_RESTARTS):
+                daemon.kill()
+                began = time.monotonic()
+                daemon.start()
+                ready.append(seconds_since(began))
+                used.append(cpu_seconds(daemon.pid))
+            assert alive(pid)
+            assert rig.status("stays") == "running"
+        finally:
+            daemon.close()
+    tell(
+        f"R1: {WHOLE_RESTARTS} kills, ready after {statistics.median(ready) * 1000:.0f} ms "
+        f"(median) and {statistics.median(used) * 1000:.0f} ms of a processor, with the imports"
+    )
+    assert statistics.median(used) < limit(4)
 
 
 def test_shims_killed(rig: Rig, tell: Tell) -> None:

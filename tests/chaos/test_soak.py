@@ -26,7 +26,7 @@ from tests.support.pace import limit
 Tell = Callable[[str], None]
 CLIENTS = 4
 LIFECYCLES = sized("LIFECYCLES", 20_000, 100)
-OOMS = sized("OOMS", 500, 30)
+OOMS = sized("OOMS", 500, 100)
 LOGGED = sized("LOGGED_MIB", 1024, 8) << 20
 KIB, MIB = 1024, 1 << 20
 MOST_SLOPE = 1 * MIB  # per SLOPE_LIFECYCLES

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.support import leaks, places, procfs
+from tests.support.pace import patience
 
-START_SECONDS = 30.0
+START_SECONDS = 30.0  # on an idle host
 STOP_SECONDS = 20.0
 WARDEN = Path(__file__).with_name("warden.py")
 # The stock docker command speaks this to us; Docker 20.10 of Debian 12 knows no newer one.
@@ -61,7 +62,7 @@ class Warden:
         self._stream(self._process.stdin).write(json.dumps(job).encode() + b"\n")
         self._stream(self._process.stdin).flush()
         while True:
-            word, *rest = self._line(START_SECONDS).split(" ", 1)
+            word, *rest = self._line(patience(START_SECONDS)).split(" ", 1)
             if word == "started":
                 pid = int(rest[0])
                 self._exits.pop(pid, None)  # of an earlier process that had it
@@ -87,7 +88,7 @@ class Warden:
     def close(self) -> None:
         """Kill whatever is left below it, then end it."""
         self._stream(self._process.stdin).close()
-        self._process.wait(STOP_SECONDS)
+        self._process.wait(patience(STOP_SECONDS))
         self._stream(self._process.stdout).close()
 
     @staticmethod
@@ -155,7 +156,7 @@ class Daemon:
         """Start it (again) and wait until its socket answers."""
         environment = {**os.environ, **self.settings}
         self.pid = self.warden.start(self.command, environment, self.log_path)
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + patience(START_SECONDS)
         while not self._answers():
             if self.warden.ended(self.pid):
                 raise AssertionError(f"the daemon ended instead of starting:\n{self.log}")
@@ -163,15 +164,15 @@ class Daemon:
                 raise AssertionError(f"the daemon's socket does not answer:\n{self.log}")
             time.sleep(0.01)
 
-    def stop(self, seconds: float = STOP_SECONDS) -> int:
+    def stop(self, seconds: float = 0.0) -> int:
         """Ask it to end by SIGTERM; its exit status. Containers go on."""
         os.kill(self.pid, signal.SIGTERM)
-        return self.warden.wait(self.pid, seconds)
+        return self.warden.wait(self.pid, seconds or patience(STOP_SECONDS))
 
     def kill(self) -> None:
         """End it by SIGKILL, as a crash does. Containers go on."""
         os.kill(self.pid, signal.SIGKILL)
-        self.warden.wait(self.pid, STOP_SECONDS)
+        self.warden.wait(self.pid, patience(STOP_SECONDS))
 
     @property
     def running(self) -> bool:
@@ -279,7 +280,7 @@ class Daemon:
 
     def _answers(self) -> bool:
         try:
-            return self.request("GET", "/_ping", timeout=START_SECONDS)[0] == 200
+            return self.request("GET", "/_ping", timeout=patience(START_SECONDS))[0] == 200
         except (FileNotFoundError, ConnectionRefusedError, ConnectionResetError):
             return False
 
@@ -294,7 +295,7 @@ class Daemon:
         return failures
 
     def _left_processes(self) -> list[str]:
-        deadline = time.monotonic() + STOP_SECONDS / 4
+        deadline = time.monotonic() + patience(STOP_SECONDS / 4)
         while (found := self.processes()) and time.monotonic() < deadline:
             time.sleep(0.01)
         return [f"process {process}" for process in found]

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.oci_layout import OCI_INDEX, OCI_MANIFEST, Layout, TestImage, digest
+from tests.support.pace import patience
 
 START_SECONDS = 30.0
 _LISTENING = re.compile(rb"listening on ([0-9.]+:[0-9]+)")
@@ -180,7 +181,7 @@ def running_registry(
             yield registry
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait(START_SECONDS)
+        process.wait(patience(START_SECONDS))
         if process.stderr is not None:
             process.stderr.close()
 
@@ -233,7 +234,7 @@ def _address(process: subprocess.Popen[bytes]) -> str:
     """Where it listens, from its log: port 0 is its choice of a free one."""
     assert process.stderr is not None
     seen = b""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + patience(START_SECONDS)
     while not (found := _LISTENING.search(seen)):
         left = deadline - time.monotonic()
         ready, _, _ = select.select([process.stderr], [], [], max(0.0, left))

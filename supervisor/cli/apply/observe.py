@@ -77,6 +77,8 @@ def _images(project: wanted.Project) -> list[str]:
 
 def _networks(client: Client, project: wanted.Project) -> dict[str, seen.Network]:
     wanted_names = {network.name for network in project.networks}
+    if any(service.in_default_network for service in project.services):
+        wanted_names.add(wanted.DEFAULT_NETWORK)
     found: dict[str, seen.Network] = {}
     for view in client.get("/networks"):
         labels = view.get("Labels") or {}

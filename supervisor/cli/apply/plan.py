@@ -176,6 +176,12 @@ class _Planning:
         self.leaving.add(container.id)
 
     def _service(self, service: wanted.Service) -> Iterable[Step]:
+        if service.in_default_network and wanted.DEFAULT_NETWORK not in self.host.networks:
+            self.problems.append(
+                f"service {service.name} has network_mode: bridge, and the daemon has no default"
+                " network (--bridge none, or its log says why): declare networks: for it, or give"
+                " network_mode: none or host"
+            )
         there: dict[int, list[seen.Container]] = {}
         for one in self.host.containers:
             if one.service == service.name:

@@ -11,6 +11,7 @@ from supervisor.cli.apply.draft import Dependency
 from supervisor.cli.apply.nodes import Place, Wrong
 
 Json = dict[str, Any]
+DEFAULT_NETWORK = "bridge"  # its name, and the mode that asks for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,12 @@ class Service:
     def image(self) -> str:
         """As it is written."""
         return str(self.config["Image"])
+
+    @property
+    def in_default_network(self) -> bool:
+        """It asks for the network that a daemon has by itself, unless it was told to have none."""
+        mode = self.config.get("HostConfig", {}).get("NetworkMode")
+        return str(mode) == DEFAULT_NETWORK
 
     def body(self, project: str, number: int) -> Json:
         """The create request of one container."""

@@ -92,3 +92,30 @@ def test_what_is_written_just_before_a_rotation_is_read(
     monkeypatch.setattr(reader, "_following", rotated_meanwhile)
     assert texts(reader) == ["g", "h"]
     reader.close()
+
+
+@pytest.mark.parametrize("tail", [0, 3, 5, None])
+def test_what_is_written_after_the_end_was_set_is_not_read(log: Path, tail: int | None) -> None:
+    """Nor after a rotation: who writes for ever is not read for ever."""
+    reader = LogReader(log)
+    reader.open_at(tail)
+    reader.end_here()
+    with log.open("ab") as file:
+        file.write(records("g"))
+    for number in (2, 1):
+        log.with_name(f"{FILE_NAME}.{number}").replace(f"{log}.{number + 1}")
+    log.replace(f"{log}.1")
+    log.write_bytes(records("h"))
+    expected = list("abcdef")[6 - tail :] if tail is not None else list("abcdef")
+    assert texts(reader) == expected
+    assert reader.read() == []
+    reader.close()
+
+
+def test_the_end_of_a_log_that_is_not_there(tmp_path: Path) -> None:
+    reader = LogReader(tmp_path / FILE_NAME)
+    reader.open_at(None)
+    reader.end_here()
+    (tmp_path / FILE_NAME).write_bytes(records("a"))
+    assert texts(reader) == []
+    reader.close()

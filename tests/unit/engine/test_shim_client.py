@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from supervisor.engine import shim_client
 from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
 from supervisor.errors import InitError, Unavailable
 from supervisor.wire import shim_protocol
@@ -137,6 +139,51 @@ async def test_closing_ends_whoever_reads_and_writes() -> None:
             await trio.testing.wait_all_tasks_blocked()
             client.close()
         assert [event async for event in client.events] == []
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+async def test_dismissing_waits_for_the_shims_end(is_read: bool) -> None:
+    """Which comes a while after it hears that nobody is there."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    client = ShimClient(ours)
+    program = ["sh", "-c", "cat; sleep 0.2; echo gone"]
+    with theirs:
+        child = subprocess.Popen(program, stdin=theirs.fileno(), stdout=subprocess.PIPE)
+        hello = {"event": "hello", "version": shim_protocol.VERSION, "shim_pid": child.pid}
+        FakeShim(theirs).tell(hello)
+    with trio.fail_after(limit(9)):
+        async with trio.open_nursery() as nursery:
+            if is_read:
+                nursery.start_soon(client.run)
+                await client.greeted.wait()
+            await client.dismiss()
+    assert child.stdout is not None
+    os.set_blocking(child.stdout.fileno(), False)
+    assert child.stdout.read() == b"gone\n"
+    assert child.wait() == 0
+    child.stdout.close()
+    assert client.gone
+
+
+async def test_dismissing_one_that_was_never_there() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    theirs.close()
+    with trio.fail_after(limit(9)):
+        await ShimClient(ours).dismiss()
+
+
+async def test_dismissing_one_that_does_not_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shim that is stopped holds nobody up for ever."""
+    monkeypatch.setattr(shim_client, "LEAVE_SECONDS", 0.05)
+    async with connected() as (client, shim):
+        shim.tell({"event": "hello", "version": shim_protocol.VERSION, "shim_pid": os.getpid()})
+        await client.greeted.wait()
+        with trio.fail_after(limit(9)):
+            await client.dismiss()
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,18 @@ def test_what_is_asked_for_a_new_container(
     }
 
 
+def test_the_default_network_is_looked_for_where_it_is_wanted(
+    empty: FakeDaemon, orlop: Orlop, file: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(FILE.replace("none", "bridge"))
+    assert orlop("apply", "--dry-run", str(file)) == 1
+    assert "the daemon has no default network" in capfd.readouterr().err
+    empty.on_json("GET", "/networks", [{"Name": "bridge", "Id": "b", "Labels": {}}])
+    empty.on_json("GET", "/networks/b", {"Containers": {}})
+    assert orlop("apply", "--dry-run", str(file)) == 0
+    assert capfd.readouterr().out == "+ create container shop-db-1\n"
+
+
 def test_a_daemon_that_refuses(
     empty: FakeDaemon, orlop: Orlop, file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

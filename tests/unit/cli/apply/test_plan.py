@@ -252,6 +252,18 @@ def test_what_somebody_else_has_made_is_a_problem(labels: dict[str, str], whose:
     assert f"~ recreate container shop-db-1 ({whose})" in lines(found)[3]
 
 
+def test_the_default_network_has_to_be_there_for_those_that_ask_for_it() -> None:
+    text = "services: {db: {image: 'box:1', network_mode: bridge}}"
+    (problem,) = planned(text, seen.Host()).problems
+    assert problem == (
+        "service db has network_mode: bridge, and the daemon has no default network (--bridge "
+        "none, or its log says why): declare networks: for it, or give network_mode: none or host"
+    )
+    there = seen.Host(networks={"bridge": seen.Network(name="bridge")})
+    assert lines(planned(text, there)) == ["+ create container shop-db-1"]
+    assert planned(FILE, seen.Host()).problems == ()
+
+
 def test_external_ones_have_to_be_there() -> None:
     text = FILE.replace("front: ,", "front: {external: true},").replace(
         "data: }", "data: {external: true}}"
