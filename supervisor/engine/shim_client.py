@@ -157,11 +157,13 @@ class ShimClient:
                     nursery.start_soon(self.run)
                     await self.greeted.wait()
                     nursery.cancel_scope.cancel()
-        self.close()
         try:
-            pidfd = process.pidfd_open(self.shim_pid)
+            pidfd = process.pidfd_open(self.shim_pid)  # while the pid cannot be another's
         except OSError:
-            return  # gone, or there never was one
+            pidfd = -1  # gone, or there never was one
+        self.close()
+        if pidfd < 0:
+            return
         try:
             with trio.move_on_after(LEAVE_SECONDS):
                 await trio.lowlevel.wait_readable(pidfd)
