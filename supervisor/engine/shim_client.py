@@ -127,8 +127,13 @@ class ShimClient:
             raise ShimGone("the shim ended before its container had a network")
         return fd
 
-    def release(self) -> socket.socket:
-        """The connection, which is not read any more, for another use: the caller's now."""
+    def release(self) -> socket.socket | None:
+        """The connection, which is not read any more, for another use: the caller's now.
+
+        None where it broke meanwhile.
+        """
+        if self.gone:
+            return None
         connection = self.connection.dup()
         self.close()
         return connection

@@ -388,8 +388,9 @@ class Task:
         zygote = self.host.zygote
         with suppress(OrlopError):  # it may be gone already, as it was asked to
             reply = await self.shim.request("acknowledge", stay=zygote.has_room)
-            if reply.get("stays"):
-                zygote.keep(self.shim.release())
+            connection = self.shim.release() if reply.get("stays") else None
+            if connection is not None:
+                zygote.keep(connection)
                 self._stayed = True
 
     async def _lost(self) -> None:

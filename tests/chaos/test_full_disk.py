@@ -59,8 +59,8 @@ def mounted(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """Not one more byte fits, however much is deleted meanwhile."""
+def full(folder: Path) -> Iterator[Callable[[], None]]:
+    """Not one more byte fits; what is yielded fills what was deleted meanwhile."""
     ballast = folder / "ballast"
 
     def fill() -> None:
@@ -74,7 +74,7 @@ def full(folder: Path) -> Iterator[None]:
 
     fill()
     try:
-        yield
+        yield fill
     finally:
         ballast.unlink()
 
@@ -96,10 +96,11 @@ def test_a_full_disk(small: Rig, tell: Tell) -> None:
         "import": lambda: rig.ask("POST", "/images/create?fromSrc=-&repo=new", data=layer),
     }
     images = len(rig.ask("GET", "/images/json"))
-    with full(rig.daemon.data_root.parent):
+    with full(rig.daemon.data_root.parent) as fill:
         for ask in asked.values():
             with pytest.raises(Refused):
                 ask()
+        fill()
         before = count()
         eventually(lambda: count() > before + 20)  # nobody holds up who logs
         assert alive(stays)

@@ -141,6 +141,20 @@ async def test_closing_ends_whoever_reads_and_writes() -> None:
         assert [event async for event in client.events] == []
 
 
+async def test_what_is_released_is_the_callers_unless_it_broke() -> None:
+    async with connected() as (client, shim):
+        await trio.testing.wait_all_tasks_blocked()
+        released = client.release()
+        assert released is not None
+        with released:
+            shim.connection.send(b"for the next")
+            assert released.recv(100) == b"for the next"
+    async with connected() as (client, shim):
+        await trio.testing.wait_all_tasks_blocked()
+        client.close()
+        assert client.release() is None
+
+
 @pytest.mark.parametrize("is_read", [False, True])
 async def test_dismissing_waits_for_the_shims_end(is_read: bool) -> None:
     """Which comes a while after it hears that nobody is there."""
