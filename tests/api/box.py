@@ -17,11 +17,12 @@ from tests.support.pace import limit, patience
 
 IMAGE = "box"
 FOREVER = ("sleep", "100000")
+MOST_SECONDS = 150.0  # less than a test may hang before all of them are ended
 
 
 def eventually(condition: Callable[[], object], seconds: float = 10.0) -> None:
     """Wait until `condition` holds; AssertionError if it does not in time."""
-    deadline = time.monotonic() + patience(seconds)
+    deadline = time.monotonic() + min(patience(seconds), MOST_SECONDS)
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
