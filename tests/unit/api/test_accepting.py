@@ -47,6 +47,9 @@ async def test_all_that_wait_are_taken(tmp_path: Path, nursery: trio.Nursery, ta
         client.close()
 
 
+MANY = 12
+
+
 async def test_others_get_their_turn_in_between(
     tmp_path: Path, nursery: trio.Nursery, taken: Taken
 ) -> None:
@@ -54,16 +57,17 @@ async def test_others_get_their_turn_in_between(
     rounds: list[int] = []
 
     async def look() -> None:
-        while len(taken) < 2 * accepting.AT_ONCE:
+        while len(taken) < MANY * accepting.AT_ONCE:
             rounds.append(len(taken))
             await trio.lowlevel.checkpoint()
 
     listening = await listener(path)
-    clients = await connect(path, 2 * accepting.AT_ONCE)
+    clients = await connect(path, MANY * accepting.AT_ONCE)
     nursery.start_soon(accepting.accept_forever, listening, taken.append)
     with trio.fail_after(5):
         await look()
-    assert set(rounds) == {0, accepting.AT_ONCE}
+    # In which order trio takes its tasks is left to chance.
+    assert {0} < set(rounds) <= set(range(0, MANY * accepting.AT_ONCE, accepting.AT_ONCE))
     for client in clients:
         client.close()
 
