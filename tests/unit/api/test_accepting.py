@@ -47,7 +47,7 @@ async def test_all_that_wait_are_taken(tmp_path: Path, nursery: trio.Nursery, ta
         client.close()
 
 
-MANY = 12
+MANY = 4
 
 
 async def test_others_get_their_turn_in_between(
