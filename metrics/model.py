@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final as Constant
 from typing import NamedTuple
+
+import msgspec
 
 from metrics.parse.figures import Figures
 
@@ -31,8 +32,7 @@ class Storage(NamedTuple):
     inodes_total: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for, in bytes and µs; 0 = unlimited. `memory_swap` includes the memory."""
 
     memory: int = 0
@@ -44,8 +44,7 @@ class Limits:
     pids: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
+class Container(msgspec.Struct, frozen=True, kw_only=True):
     """A container's description. `cgroup` is its group's path below the hierarchies' roots."""
 
     id: str
@@ -55,8 +54,8 @@ class Container:
     image_digest: str = ""
     network_mode: str = ""
     restart_policy: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    limits: Limits = field(default_factory=Limits)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
+    limits: Limits = msgspec.field(default_factory=Limits)
 
 
 class Final(NamedTuple):
@@ -89,16 +88,14 @@ class Sample(NamedTuple):
     figures: Figures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roots:
+class Roots(msgspec.Struct, frozen=True, kw_only=True):
     """Where the kernel's file systems are mounted."""
 
     proc: str = "/proc"
     sys: str = "/sys"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How much is measured and kept. Times are in seconds.
 
     `interval` is that of the background samples while somebody looks at them, 0 = none; `history`

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,6 +52,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Orphans of what tests start stay below this process; names it makes are marked its."""
     places.tag_this_run()
     leaks.become_subreaper()
+    # Where this was started in the background by a script, what tests start would ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says how busy the machine is, and nothing else.
     settings.register_profile("orlop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("orlop")

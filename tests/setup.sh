@@ -161,6 +161,7 @@ case $target in
   bench)
     static_busybox
     need runc runc "the bench compares with it"
+    need iperf3 iperf3 "it sends between containers"
     need debootstrap debootstrap "the bench unpacks the tree that it makes"
     registry_tools
     unpack_command umoci umoci "the bench compares with it"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import is_
 from typing import Any
 
-from metrics.model import Container, Sample
+from metrics.model import Container, Limits, Sample
 from metrics.parse.figures import Cpu, DeviceIo, Figures, Link, Memory, Pressure, Tasks
 
 _NEVER = "0001-01-01T00:00:00Z"
@@ -79,16 +79,27 @@ _BLKIO = (
 )
 
 
+def _as_is(part: Any) -> Any:
+    return part
+
+
 class Parts:
     """Parts of one container's last answer, each with the figures that it was made of.
 
-    An idle container's figures are the very same objects as before (parse.group.Decoder).
+    An idle container's figures are the very same objects as before (parse.group.Decoder). The
+    larger parts are kept as what `pack` makes of them: whoever encodes the answers may have them
+    encoded already.
     """
 
-    __slots__ = ("_made",)
+    __slots__ = ("_made", "_pack")
 
-    def __init__(self) -> None:
+    def __init__(self, pack: Callable[[Any], Any] = _as_is) -> None:
         self._made: dict[str, tuple[tuple[object, ...], Any]] = {}
+        self._pack = pack
+
+    def packed(self, name: str, make: Callable[..., Any], *figures: Any) -> Any:
+        """`make(*figures)`, packed, or what that was the last time."""
+        return self.part(name, lambda *found: self._pack(make(*found)), *figures)
 
     def part(self, name: str, make: Callable[..., Any], *figures: Any) -> Any:
         """`make(*figures)`, or what that was the last time."""
@@ -112,29 +123,36 @@ def docker_stats(
     Devices in `now` must have their numbers (`8:0`), not their names. With `parts`, what has
     not changed is shared with earlier answers.
     """
-    head = {
-        "name": f"/{container.name}",
-        "id": container.id,
-        "read": _time(now),
-        "preread": _time(before if now else None),
-    }
+    name = f"/{container.name}"
     if now is None:
+        head = {"name": name, "id": container.id, "read": _NEVER, "preread": _NEVER}
         empty = {"pids_stats": {}, "blkio_stats": dict.fromkeys(_BLKIO), "num_procs": 0}
         rest = {"storage_stats": {}, "cpu_stats": _cpu(None), "precpu_stats": _cpu(None)}
         return head | empty | rest | {"memory_stats": {}}
-    figures, limits = now.figures, container.limits
-    part = (parts or Parts()).part
-    answer = head | {
+    parts = parts or Parts()
+    return {
+        "name": name,
+        "id": container.id,
+        "read": _time(now),
+        "preread": parts.part("preread", _time, before),
+        "cpu_stats": _cpu(now),
+        "precpu_stats": parts.packed("precpu", _cpu, before),
+        **parts.part("rest", partial(_rest, parts), now.figures, container.limits, machine_memory),
+    }
+
+
+def _rest(parts: Parts, figures: Figures, limits: Limits, machine_memory: int) -> dict[str, Any]:
+    """All that neither the time nor an earlier sample has a say in."""
+    packed, memory = parts.packed, figures.memory
+    answer = {
         "pids_stats": _pids(figures, limits.pids),
-        "blkio_stats": part("blkio", _blkio, _is_v2(figures), figures.io),
+        "blkio_stats": packed("blkio", _blkio, _is_v2(figures), figures.io),
         "num_procs": 0,
         "storage_stats": {},
-        "cpu_stats": _cpu(now),
-        "precpu_stats": _cpu(before),
-        "memory_stats": part("memory", _memory, figures.memory, limits.memory, machine_memory),
+        "memory_stats": packed("memory", _memory, memory, limits.memory, machine_memory),
     }
     if figures.pressure is not None:
-        answer["orlop_pressure"] = part("pressure", _pressure, figures.pressure)
+        answer["orlop_pressure"] = packed("pressure", _pressure, figures.pressure)
     if figures.network:
         answer["networks"] = {name: _link(link) for name, link in figures.network.items()}
     return answer

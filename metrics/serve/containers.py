@@ -137,7 +137,7 @@ class Containers:
         if exit_code is not None:
             entry.exit_code = exit_code
         if self._running.pop(id, None):
-            self.read(entry, self._wall_ns(), alone=True)
+            self.read(entry, self._wall_ns(), alone=True, thorough=True)
             entry.finish(self._clock(), final or Final())
         elif not entry.missed(self._clock(), final or Final()):
             return
@@ -174,16 +174,18 @@ class Containers:
         """Those that run and have too few background samples to compare with."""
         return [entry for entry in self._running.values() if len(entry.recent) < _ENOUGH]
 
-    def read(self, entry: Entry, at_ns: int, *, alone: bool = False) -> bool:
+    def read(
+        self, entry: Entry, at_ns: int, *, alone: bool = False, thorough: bool = False
+    ) -> bool:
         """Read all of a running one's files; False when its group is gone.
 
-        `alone`: no others are read with it, so its interfaces are asked for one by one, and
-        nothing is left out because it seems to be at rest.
+        `alone`: no others are read with it, so its interfaces are asked for one by one.
+        `thorough`: nothing is left out because it seems to be at rest.
         """
         if entry.files is None:
             return False
         try:
-            readings = entry.files.read(glance=False, thorough=alone)
+            readings = entry.files.read(glance=False, thorough=thorough)
         except Gone:
             return False
         links: Mapping[int, Link] = {}

@@ -77,7 +77,7 @@ class Entry:
         self.oom_kills_before = 0
         self.history = History(history)
         self.recent: deque[Sample] = deque(maxlen=_RECENT)
-        self.parts = Parts()
+        self.parts: Parts | None = None  # made for whom it is asked
 
     # --- what it is -------------------------------------------------------------------------
 

@@ -234,10 +234,9 @@ def _contents(fds: Sequence[int]) -> list[bytes]:
     """Of all of them, in order."""
     pread = os.pread
     found = [pread(fd, _PAGE, 0) for fd in fds]
-    for at, data in enumerate(found):
-        if len(data) >= _WHOLE:
-            found[at] = _rest(fds[at], data)
-    return found
+    if max(map(len, found), default=0) < _WHOLE:
+        return found
+    return [d if len(d) < _WHOLE else _rest(fd, d) for fd, d in zip(fds, found, strict=True)]
 
 
 def read_all(fd: int) -> bytes:

@@ -12,7 +12,7 @@ import trio
 from metrics.history import Point
 from metrics.model import Roots, Sample, Settings, Storage
 from metrics.render import live
-from metrics.render.docker_stats import docker_stats
+from metrics.render.docker_stats import Parts, docker_stats
 from metrics.render.writer import Writer
 from metrics.serve import address, exposition
 from metrics.serve.agent import Agent
@@ -36,11 +36,15 @@ class Metrics:
         clock: Callable[[], float] = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
         refresh: Callable[[], None] = lambda: None,
+        pack: Callable[[Any], Any] = lambda part: part,
     ) -> None:
         """Nothing is opened yet. `clock` gives monotonic seconds.
 
         `refresh` is called at each scrape, to set gauges of `agent` that nobody else sets.
+        `pack` makes of parts of `docker_stats` what is in the answers in their place, and kept
+        for the next ones.
         """
+        self._pack = pack
         self._settings = settings or Settings()
         self._clock = clock
         self._wall_ns = wall_ns
@@ -74,6 +78,8 @@ class Metrics:
         entry = self.containers.get(id)
         if entry is None:
             raise KeyError(id)
+        if entry.parts is None:
+            entry.parts = Parts(self._pack)
         memory = self._sampler.machine_memory()
         return docker_stats(entry.container, now, before, memory, entry.parts)
 

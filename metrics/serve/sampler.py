@@ -102,7 +102,7 @@ class Sampler:
         return self._snapshot
 
     def sample(self, id: str) -> Sample | None:
-        """One container now, read at once (some 50 µs); None when it does not run."""
+        """One container now, read at once (30 to 50 µs); None when it does not run."""
         entry = self.containers.get(id)
         if entry is None or entry.files is None:
             return None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from metrics.errors import ConfigError
 
@@ -39,8 +40,7 @@ _VERSIONS = ("TLS12", "TLS13")
 _CLIENT_AUTH = ("NoClientCert", "VerifyClientCertIfGiven", "RequireAndVerifyClientCert")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """`cert`, `key` and `client_ca` are files' paths, or PEM texts."""
 
     cert: Path | str
@@ -58,13 +58,12 @@ class Tls:
         return tuple(p for p in (self.cert, self.key, self.client_ca) if isinstance(p, Path))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WebConfig:
+class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`users` are bcrypt hashes by name; without any, everybody may read."""
 
     tls: Tls | None = None
-    users: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    users: Mapping[str, str] = msgspec.field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def parse(text: str, folder: Path) -> WebConfig:

@@ -11,8 +11,8 @@ import errno
 import math
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import KW_ONLY, dataclass
 
+import msgspec
 import trio
 
 from netplumb.apply import socket_filter
@@ -36,8 +36,7 @@ _UNKNOWN = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOENT, errno.EAFNOSUPPORT)
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protection:
+class Protection(msgspec.Struct, frozen=True, kw_only=True):
     """What this kernel lets the firewall be. `owned`: nobody else can change it. `senders`:
     containers cannot send with others' addresses. `guards`: the IP versions of which nothing
     leaves a network while the firewall's tables are gone.
@@ -48,12 +47,10 @@ class Protection:
     guards: frozenset[int] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Variant:
+class _Variant(msgspec.Struct, frozen=True, kw_only=True):
     """How the tables are made: their flags, with the bridge's one, by a command of Linux 6.3."""
 
     flags: int
-    _: KW_ONLY
     senders: bool
     destroy: bool
 
@@ -235,10 +232,10 @@ class Firewall:
     def _variants(self) -> Iterator[_Variant]:
         """The best first."""
         if self._may_own:
-            yield _Variant(objects.OWNER | objects.PERSIST, senders=True, destroy=True)
+            yield _Variant(flags=objects.OWNER | objects.PERSIST, senders=True, destroy=True)
         for senders in (True, False):
             for destroy in (True, False):
-                yield _Variant(0, senders=senders, destroy=destroy)
+                yield _Variant(flags=0, senders=senders, destroy=destroy)
 
     def _everything(self, elements: frozenset[Element], variant: _Variant) -> list[Operation]:
         flags, name = variant.flags, self.identity.name

@@ -6,7 +6,7 @@ never off: others may have come to rely on it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from netplumb.apply import sysctl
 from netplumb.plan.operation import Setting
@@ -14,8 +14,7 @@ from netplumb.plan.operation import Setting
 _FILES = {4: "ipv4/ip_forward", 6: "ipv6/conf/all/forwarding"}
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarding:
+class Forwarding(msgspec.Struct, frozen=True):
     """What forwarding was before we switched it on; None for what we left alone.
 
     To be kept by the caller: a later process cannot find it out.

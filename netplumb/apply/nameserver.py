@@ -10,10 +10,10 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Hashable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from ipaddress import IPv4Address
 
+import msgspec
 import trio
 
 from netplumb.apply import upstream
@@ -42,8 +42,7 @@ _BACKLOG = 16
 _ENDINGS = (OSError, Malformed, trio.BrokenResourceError, trio.TooSlowError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What containers may keep busy: questions to other servers at once (beyond it they are
     dropped, and clients ask again), TCP connections, kept answers.
     """
@@ -54,8 +53,7 @@ class Bounds:
     kept: int = 1000
 
 
-@dataclass(slots=True, eq=False)
-class _Client:
+class _Client(msgspec.Struct, eq=False):
     """A container: its sockets, and the networks that it is in."""
 
     container: str
@@ -64,15 +62,14 @@ class _Client:
     networks: tuple[str, ...]
     servers: tuple[Server, ...] | None = None  # None: the host's
     asking: int = 0
-    open: set[trio.CancelScope] = field(default_factory=set)  # TCP connections
+    open: set[trio.CancelScope] = msgspec.field(default_factory=set)  # TCP connections
 
 
-@dataclass(slots=True, eq=False)
-class _Flight:
+class _Flight(msgspec.Struct, eq=False):
     """A question under way, and who else waits for its answer."""
 
     servers: tuple[Server, ...] | None
-    done: trio.Event = field(default_factory=trio.Event)
+    done: trio.Event = msgspec.field(default_factory=trio.Event)
     reply: Reply | None = None
 
 

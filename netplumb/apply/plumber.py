@@ -13,10 +13,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
 from functools import partial
 
+import msgspec
 import trio
+from msgspec.structs import replace
 
 from netplumb.apply import forwarding, namespace, trials
 from netplumb.apply.firewall import Firewall, Protection
@@ -35,8 +36,7 @@ from netplumb.plan.reconcile import Aim, Conflict
 _NAME_TRIES = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """What `restore` could not do: endpoints without a pair (their containers have ended, or must
     be connected anew), and interfaces of others in the way.
     """

@@ -11,8 +11,8 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from netplumb.apply import sysctl
@@ -29,14 +29,13 @@ _SCTP = 132
 _BUSY = (errno.EADDRINUSE, errno.EACCES)
 
 
-@dataclass(slots=True)
-class _Reserved:
+class _Reserved(msgspec.Struct):
     container: str
     host_ip: Address
     port: int
     protocol: str
     socket: socket.socket | None
-    server: TcpProxy | UdpProxy | None = field(default=None, repr=False)
+    server: TcpProxy | UdpProxy | None = None
 
 
 @asynccontextmanager

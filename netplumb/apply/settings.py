@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from netplumb.apply.forwarding import Forwarding
 from netplumb.plan.names import Identity
@@ -15,17 +16,16 @@ def _say_nothing(message: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`mark` is the bit of the packet mark that is ours. With `guard_strangers` a host that
     forwards only because of us forwards nothing but our networks' packets. `own_tables` is whether
     nobody else may change the firewall's tables (where the kernel can do that). `forwarding` is
     what `Plumber.forwarding` was at the last time. `report` gets sentences for the log.
     """
 
-    identity: Identity = field(default_factory=Identity)
+    identity: Identity = msgspec.field(default_factory=Identity)
     mark: int = MARK
     guard_strangers: bool = True
     own_tables: bool = True
-    forwarding: Forwarding = field(default_factory=Forwarding)
+    forwarding: Forwarding = msgspec.field(default_factory=Forwarding)
     report: Callable[[str], None] = _say_nothing

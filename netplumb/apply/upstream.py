@@ -10,8 +10,8 @@ import secrets
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
+import msgspec
 import trio
 
 from netplumb.errors import Malformed
@@ -22,8 +22,7 @@ SECONDS = 2.0  # for each server, and each protocol
 _NEXT_SERVER = (Code.SERVER_FAILURE, Code.REFUSED, Code.NOT_IMPLEMENTED)
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """A resolver of the host: an address, of IPv6 perhaps with a zone, and a port."""
 
     address: str

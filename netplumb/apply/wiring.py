@@ -8,7 +8,8 @@ import fcntl
 import socket
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.apply import sysctl
 from netplumb.apply.namespace import entered
@@ -26,8 +27,7 @@ _SIOCETHTOOL, _ETHTOOL_GLINK = 0x8946, 0xA  # linux/sockios.h, linux/ethtool.h
 _TOO_MANY = errno.EXFULL  # br_add_if(): a bridge has 1023 ports
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(msgspec.Struct, frozen=True):
     """An endpoint and its network."""
 
     endpoint: Endpoint

@@ -16,6 +16,8 @@ from ipaddress import (
     IPv6Network,
 )
 
+import msgspec
+
 from netplumb.errors import Invalid
 
 Address = IPv4Address | IPv6Address
@@ -32,8 +34,7 @@ _INTERFACE_NAME = re.compile(r"(?!\.{1,2}$)[!-$&-.0-9;-~]{1,15}", re.ASCII)
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(msgspec.Struct, frozen=True, kw_only=True):
     """A bridge on the host and who may talk over it.
 
     `gateways` are the bridge's own addresses with the subnets' lengths, at most one of each
@@ -74,8 +75,7 @@ class Network:
         return next((g for g in self.gateways if g.version == version), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bits per second towards (`down`) and from (`up`) the container; 0 is without a limit.
 
     `delay_ms`, `jitter_ms` and `loss_percent` impair what goes towards it, for tests.
@@ -93,8 +93,7 @@ class Limits:
         return bool(self.delay_ms or self.jitter_ms or self.loss_percent)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One container's place in one network: `interface` inside, `port` on the host's bridge.
 
     `names` are what the DNS server knows it by in this network, the container's own name first.
@@ -130,8 +129,7 @@ class Endpoint:
         return next((a.ip for a in self.addresses if a.version == version), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortBinding:
+class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
     """`host_ip`:`host_port` of the host leads to `container_ip`:`container_port`.
 
     An unspecified `host_ip` (0.0.0.0, ::) stands for all of the host's addresses of its version.

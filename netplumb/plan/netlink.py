@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.errors import Malformed
 
@@ -95,8 +96,7 @@ def stamped(messages: Sequence[bytes], first: int) -> bytes:
 # --- what comes back ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message of a datagram. `port` is the socket that caused it, 0 for the kernel itself."""
 
     kind: int
@@ -106,8 +106,7 @@ class Message:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The kernel's word on the request `sequence`: errno (0 = done) and its explanation."""
 
     sequence: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -18,6 +17,8 @@ from ipaddress import (
     IPv6Interface,
     IPv6Network,
 )
+
+import msgspec
 
 from netplumb.errors import Malformed
 from netplumb.plan import links
@@ -31,8 +32,7 @@ _RULE = struct.Struct("=BBBBBxxBI")
 _LOCAL_TABLE = 255
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class Link(msgspec.Struct, frozen=True, kw_only=True):
     """An interface. `kind` is "" for one without (lo), `master` 0 for one on no bridge."""
 
     index: int
@@ -47,16 +47,14 @@ class Link:
     isolated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LinkAddress:
+class LinkAddress(msgspec.Struct, frozen=True):
     """An address of the link with that index."""
 
     index: int
     address: Interface
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
+class Guard(msgspec.Struct, frozen=True):
     """One of our routing rules."""
 
     version: int
@@ -65,16 +63,14 @@ class Guard:
     priority: int
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A way to a subnet, out of the link with that index (0: none)."""
 
     subnet: Subnet
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True):
     """All of it. `guardable` are the IP versions that have routing rules here."""
 
     links: tuple[Link, ...] = ()

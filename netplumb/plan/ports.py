@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
+
+import msgspec
 
 from netplumb.errors import Invalid
 
@@ -14,8 +15,7 @@ _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 DEFAULT_EPHEMERAL = (32768, 60999)
 
 
-@dataclass(frozen=True, slots=True)
-class PortRange:
+class PortRange(msgspec.Struct, frozen=True):
     """Host ports from `first` to `last`."""
 
     first: int

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from netplumb.plan.model import Address
 
@@ -18,8 +19,7 @@ _LINE = re.compile(
 _LISTEN = 0x0A  # TCP_LISTEN; UDP has 07 for all that are bound
 
 
-@dataclass(frozen=True, slots=True)
-class Socket:
+class Socket(msgspec.Struct, frozen=True):
     """A bound socket and the inode by which /proc/PID/fd names it."""
 
     address: Address

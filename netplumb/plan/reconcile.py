@@ -8,8 +8,9 @@ Only what has our marks is ever changed or removed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Interface
+
+import msgspec
 
 from netplumb.plan import links
 from netplumb.plan.model import Desired, Endpoint, Interface, Network, mac_bytes
@@ -20,8 +21,7 @@ from netplumb.plan.operation import Operation, Setting
 ROUNDS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(msgspec.Struct, frozen=True):
     """An interface of somebody else has a name that we need."""
 
     interface: str
@@ -31,8 +31,7 @@ class Conflict:
         return f"the interface {self.interface} that {self.whose} needs exists and is not ours"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`missing` endpoints have no pair: only `Plumber.connect` with their namespace can make it.
 
     `conflicts` are interfaces of others in the place of ours.
@@ -44,8 +43,7 @@ class Plan:
     conflicts: tuple[Conflict, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Aim:
+class Aim(msgspec.Struct, frozen=True):
     """Who we are, and the bit of the packet mark that the firewall sets (see `links.add_guard`)."""
 
     identity: Identity

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+import msgspec
 
 MOST_SERVERS = 3  # MAXNS of the C library
 _LONGEST_FILE = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class Resolv:
+class Resolv(msgspec.Struct, frozen=True):
     """The `nameserver` lines (an IPv6 address may have a zone), and the last of the others."""
 
     servers: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ import h11
 import trio
 
 from supervisor.api import answer_heads, limits, plain_heads
+from supervisor.api.arrival import Arrival, Disconnected
 from supervisor.api.hangups import HangUps
 from supervisor.api.messages import (
     Answer,
@@ -57,35 +58,34 @@ class RequestTimeout(OrlopError):
     status = 408
 
 
-class Disconnected(Exception):
-    """The client is gone; nobody is left to answer."""
+class Connection(Arrival):
+    """With a task of its own.
 
-
-class Connection:
-    """`sock` is the accepted socket of `peer`, which does not block; `request` the one being
-    answered.
-
-    `waiting` ends an idle wait for the next request, and is None while one is answered.
     `on_status` is told the status of the next answer before that is written, once.
     """
 
     def __init__(
-        self, sock: stdlib_socket.socket, peer: Peer, hang_ups: HangUps, patience: Patience
+        self,
+        sock: stdlib_socket.socket,
+        hang_ups: HangUps,
+        patience: Patience,
+        *,
+        peer: Peer | None = None,
+        read_only: bool = False,
     ) -> None:
-        self.peer = peer
+        super().__init__(sock, peer=peer, read_only=read_only)
         self._hang_ups = hang_ups
         self._patience = patience
-        self._socket = sock
-        self._fd = sock.fileno()
         self._parser: h11.Connection | None = None  # made for whom it has to read
-        self._fresh = True
-        self._untold = b""  # a plain request that h11 has not been told of
-        self.request: Head | None = None
-        self.waiting: Callable[[], None] | None = None
         self.hijacked = False
         self.on_status: Callable[[int], None] | None = None
 
     # --- requests -----------------------------------------------------------------------
+
+    async def finish_answer(self) -> None:
+        """Write what `answer_at_once` has left."""
+        unwritten, self._unwritten = self._unwritten, b""
+        await self._write(unwritten)
 
     async def next_request(self) -> Head | None:
         """The next request's head, None when there will be none.
@@ -119,15 +119,9 @@ class Connection:
 
     async def _first_bytes(self) -> bytes:
         """What a request begins with; b"" where none comes any more, or in time."""
-        if self._fresh:
-            self._fresh = False
-            # Whoever connects has mostly sent its request by the time that it is accepted.
-            try:
-                return os.read(self._fd, limits.RECEIVE_SIZE)
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                raise Disconnected(str(error)) from None
+        if self._received:
+            received, self._received = self._received, b""
+            return received
         self.waiting = self._wait_no_more
         self._patience.begin(self)
         try:
@@ -277,12 +271,11 @@ class Connection:
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
         self.tell_status(answer.status)
+        if self._untold:
+            await self._write(self._plain_answer(answer))
+            return
         body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
-        if self._untold:
-            head = answer_heads.plain(answer)
-            await self._write(head if is_head else head + body)
-            return
         head = self._h11.send(answer_heads.response(answer))
         data = self._h11.send(h11.Data(body)) if body and not is_head else b""
         self._h11.send(h11.EndOfMessage())

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 
 import trio
+from msgspec.structs import replace
 
 from supervisor.api.connection import Connection
 from supervisor.api.exchange import Exchange

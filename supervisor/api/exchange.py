@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from supervisor.api.connection import Connection, Disconnected
+from supervisor.api.arrival import Disconnected
+from supervisor.api.connection import Connection
 from supervisor.api.engine_like import EngineLike
 from supervisor.api.messages import (
     MULTIPLEXED_STREAM,
@@ -15,7 +16,7 @@ from supervisor.api.messages import (
     parse_query,
     query_values,
 )
-from supervisor.docker.routes import Version
+from supervisor.docker.routes import Match, Version
 from supervisor.errors import InvalidArgument
 
 Produce = Callable[[Connection], Awaitable[bytes]]
@@ -59,16 +60,14 @@ class Exchange:
         self,
         engine: EngineLike,
         connection: Connection,
-        *,
-        ref: str,
-        version: Version,
+        match: Match,
         query: str,
-        body: bytes,
+        body: bytes = b"",
     ) -> None:
         self.engine = engine
         self.connection = connection
-        self.ref = ref
-        self.version = version
+        self.ref = match.ref
+        self.version = match.version
         self.body = body
         self._query_text = query
         self._read_query: dict[str, str] | None = None

@@ -23,15 +23,21 @@ from supervisor.api.exchange import Exchange
 from supervisor.api.messages import Answer
 
 Answerer = Callable[[Exchange], Awaitable[Answer | None]]
+PromptAnswerer = Callable[[Exchange], Answer | None]
 
 STREAMED: frozenset[str] = frozenset(
     {"ImageCreate", "ImageLoad", "OrlopImageFrom", "PutContainerArchive"}
 )
 """Operations that take their body as it comes, by `Exchange.body_stream`."""
 
-HANDLERS: dict[str, Answerer] = {
+PROMPT: dict[str, PromptAnswerer] = {
     "SystemPing": system.system_ping,
     "SystemPingHead": system.system_ping_head,
+    "ContainerStats": metering.container_stats_once,
+}
+"""What is answered without a wait, so that it takes no task; where it is None, HANDLERS answer."""
+
+HANDLERS: dict[str, Answerer] = {
     "SystemVersion": system.system_version,
     "SystemInfo": system.system_info,
     "SystemEvents": system.system_events,

@@ -14,18 +14,26 @@ SECONDS = 1.0
 """Between the objects of a stream."""
 
 
+def container_stats_once(exchange: Exchange) -> Answer | None:
+    """One object, as `container_stats` begins with; None where that is to be followed by others."""
+    query = exchange.query
+    if "stream" not in query or boolean(query, "stream"):
+        return None
+    container = exchange.engine.container_id(exchange.ref)
+    compare = not boolean(query, "one-shot")
+    return json_answer(exchange.engine.metering.stats(container, compare=compare)[0])
+
+
 async def container_stats(exchange: Exchange) -> Answer | None:
     """GET /containers/{id}/stats?stream,one-shot
 
     The first object goes out at once, compared with a background sample where there is one;
     a stream ends with the container's removal.
     """
-    query, metering = exchange.query, exchange.engine.metering
+    metering = exchange.engine.metering
     container = exchange.engine.container_id(exchange.ref)
-    once = boolean(query, "one-shot")
-    if "stream" in query and not boolean(query, "stream"):
-        return json_answer(metering.stats(container, compare=not once)[0])
-    first, sample = metering.stats(container, compare=not once)
+    compare = not boolean(exchange.query, "one-shot")
+    first, sample = metering.stats(container, compare=compare)
 
     async def produce(connection: Connection) -> bytes:
         figures, before = first, sample

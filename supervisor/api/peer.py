@@ -6,9 +6,9 @@ import ipaddress
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from supervisor.api.plain_heads import Head
@@ -19,16 +19,11 @@ _SHORT = {"commonName": "CN", "organizationName": "O", "organizationalUnitName":
 _LONGEST = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """`name` for the log; `open_port`: every program on this host gets here, browsers too.
-
-    `read_only`: who came over an address on which nothing can be changed.
-    """
+class Peer(msgspec.Struct, frozen=True):
+    """`name` for the log; `open_port`: every program on this host gets here, browsers too."""
 
     name: str
     open_port: bool = False
-    read_only: bool = False
 
 
 def peer_of(

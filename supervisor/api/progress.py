@@ -15,7 +15,7 @@ from typing import Any
 
 import trio
 
-from supervisor.api.connection import Disconnected
+from supervisor.api.arrival import Disconnected
 from supervisor.api.exchange import Exchange
 from supervisor.api.messages import JSON_TYPE, json_line
 from supervisor.errors import Internal, OrlopError, sole_error

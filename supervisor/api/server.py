@@ -10,25 +10,26 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import h11
 import trio
 
 from supervisor.api.accepting import accept_forever
-from supervisor.api.connection import Connection, Disconnected, RequestTimeout
+from supervisor.api.arrival import Disconnected
+from supervisor.api.connection import Connection, RequestTimeout
 from supervisor.api.engine_like import EngineLike
 from supervisor.api.exchange import Exchange
-from supervisor.api.handlers import HANDLERS, STREAMED
+from supervisor.api.handlers import HANDLERS, PROMPT, STREAMED
 from supervisor.api.hangups import HangUps
+from supervisor.api.lobby import Lobby
 from supervisor.api.messages import NOT_MODIFIED, Answer, error_answer
 from supervisor.api.patience import Patience
 from supervisor.api.peer import Peer, peer_of, refuse_web_pages
 from supervisor.api.plain_heads import Head
 from supervisor.api.read_only import refuse_control
 from supervisor.api.tls import TlsStream, relay, shake_hands
-from supervisor.docker.routes import route
+from supervisor.docker.routes import Match, route
 from supervisor.errors import (
     Forbidden,
     InitError,
@@ -91,16 +92,26 @@ class Server:
         task_status: trio.TaskStatus[None],
     ) -> None:
         async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    accepting.start_soon(self._accept, listener, connections)
-                for listener in read_only:
-                    accepting.start_soon(
-                        partial(self._accept, listener, connections, read_only=True)
-                    )
-                task_status.started()
-                await self._stopping.wait()
-                accepting.cancel_scope.cancel()
+            lobby = Lobby(
+                self._patience,
+                answer=self._answered_at_once,
+                leave=lambda one: connections.start_soon(self._serve_connection, one),
+                over=self._over,
+            )
+            try:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(lobby.run)
+                    for listener in listeners:
+                        accepting.start_soon(self._accept, listener, connections, lobby)
+                    for listener in read_only:
+                        accepting.start_soon(
+                            partial(self._accept, listener, connections, lobby, read_only=True)
+                        )
+                    task_status.started()
+                    await self._stopping.wait()
+                    accepting.cancel_scope.cancel()
+            finally:
+                lobby.close()
             for connection in self._connections:
                 if connection.waiting is not None:
                     connection.waiting()
@@ -113,28 +124,38 @@ class Server:
         self._stopping.set()
 
     async def _accept(
-        self, listener: Listener, connections: trio.Nursery, *, read_only: bool = False
+        self,
+        listener: Listener,
+        connections: trio.Nursery,
+        lobby: Lobby,
+        *,
+        read_only: bool = False,
     ) -> None:
-        if isinstance(listener, trio.SocketListener):
-            serve = partial(self._serve_socket, read_only=read_only)
-            await accept_forever(listener, partial(connections.start_soon, serve))
-        else:
+        if not isinstance(listener, trio.SocketListener):
             await trio.serve_listeners(self._serve_secure, [listener], handler_nursery=connections)
+        elif listener.socket.family == socket.AF_UNIX:
+            await accept_forever(listener, partial(self._welcome, lobby, read_only=read_only))
+        else:
+            await accept_forever(listener, lambda one: connections.start_soon(self._serve_tcp, one))
 
-    async def _serve_socket(self, client: socket.socket, *, read_only: bool) -> None:
+    def _welcome(self, lobby: Lobby, client: socket.socket, *, read_only: bool) -> None:
+        connection = Connection(client, self._hang_ups, self._patience, read_only=read_only)
+        self._connections.add(connection)
+        lobby.enter(connection)
+
+    def _over(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        connection.close()
+
+    async def _serve_tcp(self, client: socket.socket) -> None:
         try:
-            if client.family != socket.AF_UNIX:
-                _keep_alive(client)
+            _keep_alive(client)
             peer = peer_of(client)
-            await self._serve_connection(
-                client, replace(peer, read_only=True) if read_only else peer
-            )
         except OSError:  # gone before it could be asked who it is
             log.debug("a client hung up")
-        except Exception:
-            log.exception("a connection broke")
-        finally:
             client.close()
+            return
+        await self._serve_connection(Connection(client, self._hang_ups, self._patience, peer=peer))
 
     async def _serve_secure(self, stream: TlsStream) -> None:
         try:
@@ -157,17 +178,18 @@ class Server:
         far.setblocking(False)
         async with trio.open_nursery() as relaying:
             relaying.start_soon(relay, stream, near)
-            if await self._serve_connection(far, peer):
+            inner_end = Connection(far, self._hang_ups, self._patience, peer=peer)
+            if await self._serve_connection(inner_end):
                 self._only_relayed.add(relaying.cancel_scope)
                 if self._stopping.is_set():
                     relaying.cancel_scope.cancel()
         self._only_relayed.discard(relaying.cancel_scope)
 
-    async def _serve_connection(self, client: socket.socket, peer: Peer) -> bool:
+    async def _serve_connection(self, connection: Connection) -> bool:
         """Serve requests and close the socket; True where the stream was taken over."""
-        connection = Connection(client, peer, self._hang_ups, self._patience)
         self._connections.add(connection)
         try:
+            await connection.finish_answer()
             while not self._stopping.is_set() and await self._serve_request(connection):
                 pass
         except Disconnected:
@@ -176,12 +198,11 @@ class Server:
             log.exception("a connection broke")
         finally:
             connection.tell_status(0)
-            self._connections.discard(connection)
             # Only drops this end: a hijacked connection lives on in its duplicate, for which
             # trio's epoll would keep what it knows of this one.
             if connection.hijacked:
-                trio.lowlevel.notify_closing(client)
-            client.close()
+                trio.lowlevel.notify_closing(connection.fileno())
+            self._over(connection)
         return connection.hijacked
 
     async def _serve_request(self, connection: Connection) -> bool:
@@ -208,28 +229,49 @@ class Server:
             await connection.answer(answer)
         return connection.next_cycle()
 
+    def _answered_at_once(self, connection: Connection, data: bytes) -> bool:
+        """Answer the request that `data` is; False if that takes a task."""
+        request = connection.plain_request(data)
+        if request is None:
+            return False
+        begun, operation = time.perf_counter(), ""
+        answer: Answer | None = None
+        try:
+            _, _, query, match = _routed(request)
+            operation = match.operation
+            if connection.read_only:
+                refuse_control(operation)
+            answer = self._prompt(connection, match, query)
+        except Exception as error:  # noqa: BLE001 - every failure becomes its request's answer
+            answer = self._error(connection, request, error)
+        if answer is None:
+            connection.takes_longer()
+            return False
+        self._engine.metering.answered(operation, answer.status, begun)
+        return connection.answer_at_once(answer)
+
+    def _prompt(self, connection: Connection, match: Match, query: str) -> Answer | None:
+        """What is answered without a wait; None where that takes one of HANDLERS."""
+        prompt = PROMPT.get(match.operation)
+        if prompt is None:
+            return None
+        return prompt(Exchange(self._engine, connection, match, query))
+
     async def _answer(self, connection: Connection, request: Head) -> Answer | None:
         begun, operation = time.perf_counter(), ""
         try:
-            path, _, query = origin_form(request.target.decode("ascii")).partition("?")
-            method = request.method.decode("ascii")
-            match = route(method, path)
+            method, path, query, match = _routed(request)
             operation = match.operation
-            if connection.peer.read_only:
+            if connection.read_only:
                 refuse_control(operation)
-            if changes(method, match.operation):
+            if changes(method, operation):
                 connection.on_status = partial(_log_change, method, path, connection.peer)
-            streamed = match.operation in STREAMED
-            exchange = Exchange(
-                self._engine,
-                connection,
-                ref=match.ref,
-                version=match.version,
-                query=query,
-                body=b"" if streamed else await connection.body(),
-            )
-            with self._engine.metering.operation(match.operation):
-                answer = await HANDLERS[match.operation](exchange)
+            body = b"" if operation in STREAMED else await connection.body()
+            answer = self._prompt(connection, match, query)
+            if answer is None:
+                exchange = Exchange(self._engine, connection, match, query, body)
+                with self._engine.metering.operation(operation):
+                    answer = await HANDLERS[operation](exchange)
         except (Disconnected, h11.RemoteProtocolError, RequestTimeout):
             raise
         except Exception as error:  # noqa: BLE001 - every failure becomes its request's answer
@@ -264,6 +306,13 @@ class Server:
             exc_info=error,
         )
         return error_answer(500, f"{type(error).__name__}: {error}")
+
+
+def _routed(request: Head) -> tuple[str, str, str, Match]:
+    """Method, path and query, and what they ask for."""
+    path, _, query = origin_form(request.target.decode("ascii")).partition("?")
+    method = request.method.decode("ascii")
+    return method, path, query, route(method, path)
 
 
 def origin_form(target: str) -> str:

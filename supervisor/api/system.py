@@ -24,12 +24,12 @@ _PING_HEADERS = (
 )
 
 
-async def system_ping(exchange: Exchange) -> Answer:
+def system_ping(exchange: Exchange) -> Answer:
     """GET /_ping"""
     return Answer(200, b"OK", _PING_HEADERS)
 
 
-async def system_ping_head(exchange: Exchange) -> Answer:
+def system_ping_head(exchange: Exchange) -> Answer:
     """HEAD /_ping"""
     return Answer(200, b"", _PING_HEADERS)
 

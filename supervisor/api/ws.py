@@ -17,6 +17,7 @@ import select
 import socket
 from typing import Any
 
+import h11
 import trio
 from wsproto.connection import Connection, ConnectionState
 from wsproto.connection import ConnectionType as Side
@@ -45,7 +46,7 @@ def accept(headers: Headers, target: str, answered: Headers) -> bytes:
     try:
         shake.initiate_upgrade_connection(headers, target)
         return shake.send(AcceptConnection(extra_headers=answered))
-    except (RemoteProtocolError, LocalProtocolError, UnicodeError) as error:
+    except (RemoteProtocolError, LocalProtocolError, h11.ProtocolError, UnicodeError) as error:
         raise InvalidArgument(
             f"this is for websockets, and the request is no websocket's: {error}"
         ) from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from supervisor.errors import InvalidArgument
 
@@ -15,15 +16,13 @@ TLS_PORT = 2376
 _FORMS = "give unix:///absolute/path, tcp://ADDRESS:PORT or fd://"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(msgspec.Struct, frozen=True):
     """A socket file."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(msgspec.Struct, frozen=True):
     """An IP address ("" = all) and a port."""
 
     host: str
@@ -35,16 +34,14 @@ class TcpAddress:
         return bool(self.host) and ipaddress.ip_address(self.host).is_loopback
 
 
-@dataclass(frozen=True, slots=True)
-class InheritedSockets:
+class InheritedSockets(msgspec.Struct, frozen=True):
     """The sockets that systemd passes (sd_listen_fds(3))."""
 
 
 Address = UnixAddress | TcpAddress | InheritedSockets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tls:
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
     """Mutual TLS: files of the authority of clients, and of the server's certificate and key."""
 
     ca: str

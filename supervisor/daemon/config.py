@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from supervisor.daemon.addresses import (
     Address,
@@ -28,8 +30,7 @@ SHORTEST_INTERVAL, LONGEST_INTERVAL = 0.5, 60.0
 DEFAULT_FILE = "/etc/orlop/orlop.toml"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one daemon; `log_max_size` is in bytes.
 
     `metrics_addr` is HOST:PORT or "off"; "" is the default address, done without if it is in use.
@@ -79,7 +80,7 @@ class Config:
     ksm: bool = True
     userns: str = "auto"
     userns_pool: str = ""
-    registries: RegistryConfig = field(default_factory=RegistryConfig)
+    registries: RegistryConfig = msgspec.field(default_factory=RegistryConfig)
 
     @property
     def server_tls(self) -> Tls | None:
@@ -120,7 +121,7 @@ def read_file(path: Path) -> dict[str, Any]:
         table |= _registries(table.pop("registries", {}))
     except InvalidArgument as error:
         raise InvalidArgument(f"config file {path}: {error.message}") from None
-    known = {one.name for one in fields(Config)}
+    known = set(Config.__struct_fields__)
     for key in table:
         if key not in known:
             words = ", ".join(sorted(known))
@@ -139,19 +140,19 @@ def merge(config: Config, settings: dict[str, Any]) -> Config:
     values = {key: value for key, value in settings.items() if value is not None}
     if isinstance(values.get("log_max_size"), str):
         values["log_max_size"] = parse_size(values["log_max_size"])
-    for one in fields(Config):
-        value = values.get(one.name)
-        kind = type(getattr(Config(), one.name))
-        if one.name in ("host", "read_only_host") and isinstance(value, str):
+    for name in Config.__struct_fields__:
+        value = values.get(name)
+        kind = type(getattr(Config(), name))
+        if name in ("host", "read_only_host") and isinstance(value, str):
             value = (value,)
         if kind is float and type(value) is int:
-            value = values[one.name] = float(value)
+            value = values[name] = float(value)
         if kind is tuple and value is not None:
-            value = values[one.name] = _words(one.name, value)
+            value = values[name] = _words(name, value)
         if value is not None and (
             not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
         ):
-            raise InvalidArgument(f"{one.name}: expected a {kind.__name__}, got {value!r:.80}")
+            raise InvalidArgument(f"{name}: expected a {kind.__name__}, got {value!r:.80}")
     merged = replace(config, **values)
     _check(merged)
     return merged

@@ -10,11 +10,11 @@ import resource
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import trio
+from msgspec.structs import replace
 
 import supervisor
 from supervisor import failpoints
@@ -144,7 +144,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.umask(UMASK)
         switch_on(os.environ.get(failpoints.VARIABLE, ""))
         _check_host()
-        trio.run(serve, config)
+        pulse = Pulse()
+        try:
+            trio.run(serve, config, pulse)
+        finally:
+            pulse.over()
     except (OrlopError, KernelError) as error:
         sys.stderr.write(f"orlop daemon: {error}\n")
         return EXIT_FAILURE
@@ -174,7 +178,7 @@ def _check_host() -> None:
         )
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, pulse: Pulse) -> None:
     """Assemble, recover, listen, and serve until told to stop. Containers live on."""
     root = DataRoot(config.data_root)
     root.prepare()
@@ -222,7 +226,7 @@ async def serve(config: Config) -> None:
         engine.userns.open(config.userns, pool_of(config), str(root.path.resolve()))
         with claimed(host.hierarchy):
             async with networks_of(engine, config):
-                await _run(engine, listening, config.on_exit)
+                await _run(engine, listening, config.on_exit, pulse)
     finally:
         with trio.CancelScope(shield=True):
             host.close()
@@ -234,10 +238,10 @@ async def serve(config: Config) -> None:
             root.release()
 
 
-async def _run(engine: Engine, listening: Listening, on_exit: str) -> None:
+async def _run(engine: Engine, listening: Listening, on_exit: str, pulse: Pulse) -> None:
     server = Server(engine)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Pulse().beat)
+        nursery.start_soon(pulse.beat)
         await nursery.start(engine.metering.run)
         await nursery.start(engine.run)
         await engine.host.database.settle()

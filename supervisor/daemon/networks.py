@@ -6,7 +6,8 @@ import argparse
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from supervisor.daemon.config import Config
 from supervisor.daemon.flags import add_switch

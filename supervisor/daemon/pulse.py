@@ -11,8 +11,8 @@ import faulthandler
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -26,7 +26,11 @@ EXIT_STALLED = 70
 
 
 class Pulse:
-    """Turns of the loop, counted by itself, and a thread that looks whether they go on."""
+    """Turns of the loop, counted by itself, and a thread that looks whether they go on.
+
+    It looks from the first turn on until it is told that the loop is over: one that breaks, and
+    then waits in vain for what it has begun, turns no more.
+    """
 
     def __init__(self, end: Callable[[], None] | None = None) -> None:
         self.turns = 0
@@ -34,23 +38,19 @@ class Pulse:
         self._over = threading.Event()
 
     async def beat(self) -> None:
-        """Count turns until cancelled."""
+        """Count turns until cancelled; `over` has to follow."""
         token = trio.lowlevel.current_trio_token()
-        with self._watched():
-            while True:
-                self.turns += 1
-                # What a thread has to say whose own call to wake the loop failed is heard now.
-                with suppress(OSError):
-                    token.run_sync_soon(_nothing, idempotent=True)
-                await trio.sleep(BEAT_SECONDS)
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
         threading.Thread(target=self._watch, name="orlop-pulse", daemon=True).start()
-        try:
-            yield
-        finally:
-            self._over.set()
+        while True:
+            self.turns += 1
+            # What a thread has to say whose own call to wake the loop failed is heard now.
+            with suppress(OSError):
+                token.run_sync_soon(_nothing, idempotent=True)
+            await trio.sleep(BEAT_SECONDS)
+
+    def over(self) -> None:
+        """The loop has ended: there are no turns to look for."""
+        self._over.set()
 
     def _watch(self) -> None:
         looks = Looks()
@@ -84,8 +84,8 @@ def _end() -> None:
 
 def _say() -> None:
     log.critical(
-        "the event loop has not gone round for %.0f s: this daemon ends, and wants to be "
-        "started again; containers live on",
+        "the event loop has not gone round for %.0f s, or is broken: this daemon ends, and wants "
+        "to be started again; containers live on",
         MOST_MISSED * TICK_SECONDS,
     )
     faulthandler.dump_traceback(all_threads=True)

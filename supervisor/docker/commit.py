@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,8 +15,7 @@ from supervisor.errors import InvalidArgument
 from supervisor.oci.config import ImageConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitOptions:
+class CommitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """`tag` is name[:tag], None without one; `config` what the body asks to be different."""
 
     tag: str | None = None
@@ -25,7 +23,7 @@ class CommitOptions:
     author: str = ""
     pause: bool = True
     changes: tuple[str, ...] = ()
-    config: CreateBody = field(default_factory=CreateBody)
+    config: CreateBody = msgspec.field(default_factory=CreateBody)
 
 
 def commit_options(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from supervisor.docker.images import ImageLike, ImageNumbers, summary_json
 from supervisor.docker.listing import summary_json as container_json
@@ -16,8 +17,7 @@ OBJECTS = ("container", "image", "volume", "build-cache")
 """Values of the query parameter `type`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageUsage:
+class ImageUsage(msgspec.Struct, frozen=True, kw_only=True):
     """An image: how many containers are made of it, bytes in layers that others have, too."""
 
     image: ImageLike
@@ -25,8 +25,7 @@ class ImageUsage:
     shared_size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerUsage:
+class ContainerUsage(msgspec.Struct, frozen=True, kw_only=True):
     """A container: bytes it has written, bytes of all it sees as its root."""
 
     view: ContainerView
@@ -34,8 +33,7 @@ class ContainerUsage:
     whole: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VolumeUsage:
+class VolumeUsage(msgspec.Struct, frozen=True, kw_only=True):
     """A volume: bytes of disk, and how many containers have it."""
 
     volume: VolumeLike
@@ -43,8 +41,7 @@ class VolumeUsage:
     users: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiskUsage:
+class DiskUsage(msgspec.Struct, frozen=True, kw_only=True):
     """None for what was not asked about; `layers_size` counts each layer once."""
 
     layers_size: int = 0

@@ -7,8 +7,9 @@ cgroup), of one at rest the runtime spec's: what it will be.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from supervisor.docker.explain_limits import limits_json
 from supervisor.docker.explain_mounts import Purposes, Row, hidden_json, mounts_json, planned_rows
@@ -37,8 +38,7 @@ _EVERY_ID = (1 << 32) - 1
 _WORD_LENGTH = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProcessFacts:
+class ProcessFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One process: its pid in each pid namespace, the host's first, and the rest of its status."""
 
     pids: tuple[int, ...]
@@ -47,8 +47,7 @@ class ProcessFacts:
     command: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Live:
+class Live(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel says of a running container, at one moment.
 
     namespaces   kind → (its inode, the host's); a kind that the kernel lacks is not there
@@ -75,11 +74,10 @@ class Live:
     cgroups: Sequence[tuple[str, str]]
     limits: Mapping[str, str]
     present: Collection[str] = ()
-    processes: Sequence[ProcessFacts] = field(default_factory=tuple)
+    processes: Sequence[ProcessFacts] = msgspec.field(default_factory=tuple)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """The container: who it is, what was asked for, and the host it is on.
 
     `limits` are the cgroup files that its options lead to, `cgroups` where they will be;
@@ -98,7 +96,7 @@ class Subject:
     host_name: str
     host_namespaces: Mapping[str, int]
     security_opts: Sequence[str]
-    joined: Mapping[str, str] = field(default_factory=dict)
+    joined: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def explain_json(subject: Subject, live: Live | None) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 _NO_SHELL = re.compile(r"^/bin/sh -c #\(nop\)\s+")
 _SHELL = re.compile(r"^(?:RUN )?(?:\|\d+ .*? )?/bin/sh -c ")
@@ -29,8 +30,7 @@ class StepLike(Protocol):
     def empty_layer(self) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayerFacts:
+class LayerFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One layer: its folder, names ("" for a folder that is no layer of an image), bytes in
     its files, and whose it is too.
     """

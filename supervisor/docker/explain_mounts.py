@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from supervisor.spec.etc_files import PATHS as PROVIDED
 from supervisor.spec.mount_plan import SHARED_MEMORY
@@ -35,8 +36,7 @@ _FLAGS = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """A mount as the kernel has it, or will have it: see proc_pid_mountinfo(5)."""
 
     point: str

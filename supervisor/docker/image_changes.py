@@ -10,7 +10,8 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from supervisor.docker.dockerfile_words import json_list, split_words, unquote
 from supervisor.docker.health import healthcheck_json

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from supervisor.docker.filters import Filters, check_known, fits_labels, flag, until_ns
 from supervisor.docker.times import parse_timestamp
@@ -44,8 +45,7 @@ class Names(NamedTuple):
     digests: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFilter:
+class ImageFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Checked filters; times in ns since 1970, exclusive."""
 
     dangling: bool | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -95,8 +94,7 @@ def decode_folder(raw: bytes) -> FolderBody:
     return body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageNumbers:
+class ImageNumbers(msgspec.Struct, frozen=True, kw_only=True):
     """What a row of the list has besides the image: containers made of it, shared bytes."""
 
     containers: int = UNKNOWN

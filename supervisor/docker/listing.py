@@ -99,13 +99,11 @@ def _summary(view: ContainerView) -> dict[str, Any]:
 
 def status_text(view: ContainerView, now_ns: int) -> str:
     """Docker's Status: "Up 3 minutes (Paused)", "Exited (137) 2 hours ago", …"""
-    up = human_duration(max(0, now_ns - view.started_ns))
+    if view.status in ("running", "paused"):
+        up = human_duration(max(0, now_ns - view.started_ns))
+        return f"Up {up}{_health(view) if view.status == 'running' else ' (Paused)'}"
     ended = human_duration(max(0, now_ns - view.finished_ns))
     match view.status:
-        case "running":
-            return f"Up {up}{_health(view)}"
-        case "paused":
-            return f"Up {up} (Paused)"
         case "restarting":
             return f"Restarting ({view.exit_code}) {ended} ago"
         case "removing":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any, NoReturn, TypeVar
 
@@ -90,8 +89,7 @@ class DisconnectBody(msgspec.Struct, rename="pascal", frozen=True, kw_only=True)
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BridgeOptions:
+class BridgeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a network's options mean; "" and None where nothing was asked."""
 
     bridge: str = ""

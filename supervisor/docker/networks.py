@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subnet:
+class Subnet(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One subnet of a network, all as text; "" where not given. `reserved`: name → address."""
 
     subnet: str
     gateway: str = ""
     ip_range: str = ""
-    reserved: dict[str, str] = field(default_factory=dict)
+    reserved: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointView:
+class EndpointView(msgspec.Struct, frozen=True, kw_only=True):
     """One container's place in one network; addresses "" and lengths 0 while it does not run.
 
     `mac` is the one it has, or is to get if one was asked for. `driver_options` are docker's
@@ -40,12 +38,11 @@ class EndpointView:
     asked_ipv4: str = ""
     asked_ipv6: str = ""
     priority: int = 0
-    driver_options: dict[str, str] = field(default_factory=dict)
+    driver_options: dict[str, str] = msgspec.field(default_factory=dict)
     by_default: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkView:
+class NetworkView(msgspec.Struct, frozen=True, kw_only=True):
     """One network. `driver` is bridge, host or null; `options` docker's com.docker.network.…;
     `endpoints` are those of running containers; `predefined`: it is there always."""
 
@@ -58,8 +55,8 @@ class NetworkView:
     attachable: bool = False
     ipv4: bool = True
     ipv6: bool = False
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    options: dict[str, str] = msgspec.field(default_factory=dict)
     ipam_options: dict[str, str] | None = None
     subnets: tuple[Subnet, ...] = ()
     endpoints: tuple[EndpointView, ...] = ()

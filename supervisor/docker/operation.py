@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
@@ -40,8 +39,7 @@ class Answer(NamedTuple):
 NOTHING = Answer()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """`errors` are the statuses of failures beside 400 and, with a name in the path, 404.
 
     `read_only`: read-only addresses serve it, too. It changes nothing, types nothing in, asks

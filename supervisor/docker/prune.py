@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from supervisor.docker.filters import Filters, check_known, fits_labels, until_ns
 from supervisor.docker.views import ContainerView
@@ -12,8 +13,7 @@ from supervisor.docker.views import ContainerView
 _KNOWN = frozenset({"label", "label!", "until"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneFilter:
+class PruneFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Checked filters; `until_ns` is the newest moment of creation that still goes."""
 
     labels: tuple[str, ...] = ()

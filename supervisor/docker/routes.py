@@ -125,6 +125,7 @@ _ABSENT = {
     "plugins": "plugins are not supported: volumes, networks and logs have their drivers built in",
     "images": "this image operation is not supported",
 }
+_LONGEST_KEPT = 128
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 _ABSENT_ACTIONS = frozenset({"copy", "checkpoints"})
 
@@ -135,6 +136,10 @@ def route(method: str, path: str) -> Match:
     Raises InvalidArgument for a path or version that cannot be, NotFound for one that
     Docker does not have either, NotImplementedYet or Unavailable for what Orlop does not.
     """
+    return _find(method, path) if len(path) > _LONGEST_KEPT else _find_and_keep(method, path)
+
+
+def _find(method: str, path: str) -> Match:
     parts = path.split("/")
     if parts[0]:
         raise InvalidArgument(f"invalid path {path!r:.200}: it must begin with a slash")
@@ -154,6 +159,10 @@ def route(method: str, path: str) -> Match:
         if operation is not None:
             return Match(operation, version, unquote(parts[1]))
     raise _absent(parts, method)
+
+
+# Clients ask for the same containers again and again.
+_find_and_keep = lru_cache(maxsize=1024)(_find)
 
 
 def unquote(text: str) -> str:

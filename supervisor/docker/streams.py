@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttachOptions:
+class AttachOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One attach; the client's end is a connected stream socket passed beside it.
 
     logs        first send what the log has
@@ -28,8 +27,7 @@ class AttachOptions:
     preface: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogOptions:
+class LogOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which log records; times are wall clock in ns, `tail` None = all."""
 
     stdout: bool = True

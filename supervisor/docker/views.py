@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from supervisor.docker.create import CreateBody
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.networks import EndpointView
@@ -101,8 +103,7 @@ class ContainerView:
 _RUNNING = frozenset({"running", "paused", "restarting"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecView:
+class ExecView(msgspec.Struct, frozen=True, kw_only=True):
     """One exec session; `exit_code` None until it ended, `pid` on the host (0 = never ran)."""
 
     id: str
@@ -113,19 +114,17 @@ class ExecView:
     pid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something happened to `id` of `type` (container, image, …); `action` is docker's."""
 
     type: str
     action: str
     id: str
     time_ns: int
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostInfo:
+class HostInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The host and the agent on it.
 
     id               stable over restarts

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from supervisor.docker.changes import Change, without_stubs
 from supervisor.docker.times import rfc3339_nano
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 _KERNEL_FOLDERS = ("/dev/", "/proc/", "/sys/")
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """A container's filesystem as arguments and fds of a worker's operation."""
 
     fields: Mapping[str, Any]

@@ -16,8 +16,8 @@ def encode(value: Any) -> bytes:
 
 
 def dumps(data: Any) -> bytes:
-    """The document of a JSON value, as json.loads reads it."""
+    """The document of a JSON value or of structs, as json.loads reads it."""
     try:
         return msgspec.json.encode(data)
     except UnicodeEncodeError:  # half a surrogate pair: a path in an error's text is not UTF-8
-        return json.dumps(data, separators=(",", ":")).encode()
+        return json.dumps(msgspec.to_builtins(data), separators=(",", ":")).encode()

@@ -15,7 +15,8 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import trio
@@ -45,7 +46,6 @@ from supervisor.engine.archives import Archives
 from supervisor.engine.attach import attach_fields, send_log
 from supervisor.engine.container import Container
 from supervisor.engine.exec_session import ExecSessions
-from supervisor.engine.explain import Explaining
 from supervisor.engine.health import HealthChecks
 from supervisor.engine.host import Host
 from supervisor.engine.image_service import ImageService
@@ -81,6 +81,9 @@ from supervisor.store.removal import ImageUse
 from supervisor.store.row_copies import RowCopies
 from supervisor.wire.logrecord import Record as LogRecord
 
+if TYPE_CHECKING:
+    from supervisor.engine.explain import Explaining
+
 log = logging.getLogger("orlop.engine")
 
 DEFAULT_STOP_SECONDS = 10.0
@@ -108,7 +111,6 @@ class Engine:
         self.registries = Registries(
             images, RegistryConfig(), of_machine(os.uname().machine), self._image_moved
         )
-        self.explaining = Explaining(self)
         self.metering = host.metering
         self.image_service = ImageService(self)
         self.metering.image_bytes = self.image_service.layers_size
@@ -279,6 +281,13 @@ class Engine:
         """The engine's tasks."""
         assert self._nursery is not None
         return self._nursery
+
+    @cached_property
+    def explaining(self) -> Explaining:
+        """What of a container is explained; a daemon is ready without it."""
+        from supervisor.engine.explain import Explaining  # noqa: PLC0415 - few ask for it
+
+        return Explaining(self)
 
     def settle(self, container: Container) -> None:
         """End a run that nobody follows, as its exit record says or as lost."""
@@ -479,12 +488,12 @@ class Engine:
         before = (record.body, record.options, record.state.policy)
         record.body, record.options = merged, options
         container.first_spec = None
-        record.state = replace(record.state, policy=policy)
+        record.state = msgspec.structs.replace(record.state, policy=policy)
         try:
             await self._save(record)
         except OrlopError:
             record.body, record.options, policy = before
-            record.state = replace(record.state, policy=policy)
+            record.state = msgspec.structs.replace(record.state, policy=policy)
             record.changed()
             if task is not None and task.group is not None:
                 checks.update_group(self.host, task.group, record.options)

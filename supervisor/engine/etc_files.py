@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from supervisor.engine.record import Record
 from supervisor.spec import etc_files
@@ -25,8 +26,7 @@ _FOLDER = "/etc/"
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a run's files tell of its network besides its addresses: the host's address as it
     reaches it, whether the name server is at 127.0.0.11, and what it is to ask if not (() = as
     the host)."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from supervisor.docker.exec import ExecBody
 from supervisor.docker.views import ExecView
@@ -32,8 +34,7 @@ if TYPE_CHECKING:
     from supervisor.engine.engine import Engine
 
 
-@dataclass(slots=True)
-class ExecSession:
+class ExecSession(msgspec.Struct):
     """One session. `exit_code` is None until it ended; `started` is set by the first start.
 
     `cgroup` is the group in the container's that it runs in, "" = the container's. One that is

@@ -7,10 +7,10 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from supervisor.docker.explain import Subject, explain_json
@@ -22,12 +22,12 @@ from supervisor.engine.kernel_reading import host_namespaces, read_live
 from supervisor.errors import InvalidArgument, NotFound, Unavailable
 from supervisor.lifecycle.state import docker_status
 from supervisor.oci.config import parse_history
-from supervisor.shim.shim import CONFIG_NAME
 from supervisor.spec.codec import from_json, to_json
 from supervisor.spec.namespaces import donors
 from supervisor.spec.types import Spec
 from supervisor.store.images import Image
 from supervisor.store.work import work
+from supervisor.wire.shim_protocol import CONFIG_NAME
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What a reference is: a container with its image, if that is known, or an image."""
 
     container: Container | None
@@ -245,8 +244,7 @@ class Explaining:
         return host.spec(container.record, container.state.run + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(msgspec.Struct, frozen=True):
     """Names of images, and of containers, by the folder of a layer they stand on."""
 
     images: defaultdict[str, list[str]]

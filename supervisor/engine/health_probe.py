@@ -7,9 +7,9 @@ import secrets
 import socket
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from supervisor.docker.exec import ExecBody
@@ -50,8 +50,7 @@ class Output:
         return self._kept.decode(errors="replace") + ("..." if self._cut else "")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What came of a probe; `kind` is the metrics' word for it."""
 
     exit_code: int

@@ -10,10 +10,10 @@ import logging
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import trio
+from msgspec.structs import replace
 
 from supervisor.docker import progress as told
 from supervisor.docker.commit import CommitOptions, config_of
@@ -25,14 +25,14 @@ from supervisor.lifecycle.machine import Phase
 from supervisor.oci.config import ImageConfig, parse_history
 from supervisor.oci.manifest import Descriptor
 from supervisor.oci.platform import Platform, of_machine
-from supervisor.store import archive_load, archive_save, image_make
-from supervisor.store.archive_load import Loaded
+from supervisor.store import image_make
 from supervisor.store.image_make import Making, Upper
 from supervisor.store.images import Image, ImageStore
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
     from supervisor.engine.engine import Engine
+    from supervisor.store.archive_load import Loaded
 
 log = logging.getLogger("orlop.images")
 
@@ -56,6 +56,7 @@ class ImageService:
         self, pieces: AsyncIterable[bytes], *, platform: Platform | None, quiet: bool, tell: Tell
     ) -> None:
         """Load an archive's images; `tell` takes docker's messages as they come about."""
+        from supervisor.store import archive_load  # noqa: PLC0415 - a daemon is ready without it
 
         def report(loaded: Loaded) -> None:
             if loaded.replaced is not None:
@@ -78,6 +79,8 @@ class ImageService:
     @asynccontextmanager
     async def save(self, refs: Sequence[str]) -> AsyncIterator[AsyncIterable[bytes]]:
         """An archive of images in pieces; NotFound before the first of them."""
+        from supervisor.store import archive_save  # noqa: PLC0415 - as above
+
         async with archive_save.saving(self._store, refs) as (images, pieces):
             for image in images:
                 self._emit("save", image)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import msgspec
 import trio
 
 from metrics.errors import AddressError, ConfigError
@@ -107,7 +108,7 @@ class Metering(AgentMetering):
             interval=interval,
             history=math.ceil(_MINUTE / interval),
         )
-        self._metrics = Metrics(settings, refresh=self.refresh)
+        self._metrics = Metrics(settings, refresh=self.refresh, pack=_encoded)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Sample and answer scrapes until cancelled; returns at once while off."""
@@ -277,6 +278,8 @@ class Metering(AgentMetering):
     ) -> tuple[dict[str, Any], Any]:
         """Docker's figures of a container now, and the sample that the next call compares with.
 
+        Some of the figures are encoded already: they are for msgspec.
+
         `compare`: without `before`, with a background sample if there is one.
         """
         metrics = self._asked()
@@ -290,6 +293,8 @@ class Metering(AgentMetering):
 
     def _with_shared_network(self, container_id: str, now: Sample | None) -> Sample | None:
         """As docker: who is in another's network is shown with that one's interfaces."""
+        if container_id not in self._shared:
+            return now
         owner = container_id
         for _ in range(_LONGEST_CHAIN):
             owner = self._shared.get(owner, owner)
@@ -303,6 +308,11 @@ class Metering(AgentMetering):
                 "metrics are off: the daemon runs with --metrics-addr off, or its log says why"
             )
         return self._metrics
+
+
+def _encoded(part: Any) -> msgspec.Raw:
+    """As JSON: the API copies it into its answers."""
+    return msgspec.Raw(msgspec.json.encode(part))
 
 
 def exit_reason(before: State, end: m.Exit) -> ExitReason:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from netplumb.errors import NetworkError
@@ -141,7 +142,9 @@ class Changes:
             return
         for options, network in self.runs.wanted(record, run, without=""):
             old = run.endpoints[network.id]
-            new = replace(old, names=network_plan.dns_names(record, network, options))
+            new = msgspec.structs.replace(
+                old, names=network_plan.dns_names(record, network, options)
+            )
             stack.names.remove(old)
             stack.names.add(new)
             run.endpoints[network.id] = new
@@ -165,5 +168,5 @@ class Changes:
             with network_errors():
                 for one in chosen:
                     usual = run.endpoints[one].limits or Limits()
-                    wanted = replace(limits, down=usual.down, up=usual.up)
+                    wanted = msgspec.structs.replace(limits, down=usual.down, up=usual.up)
                     await self.runs.need_stack().plumber.limit(container.id, one, wanted)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
+import msgspec
 import trio
 
 from supervisor.engine.network_records import Network, decode, encode
@@ -75,4 +76,5 @@ class NetworkCopies:
 def _document(network: Network) -> bytes:
     """The same whatever addresses were given out of it."""
     empty = network.holding(())
-    return encode(replace(empty, ledgers=tuple(replace(one, next=0) for one in empty.ledgers)))
+    ledgers = tuple(replace(ledger, next=0) for ledger in empty.ledgers)
+    return encode(msgspec.structs.replace(empty, ledgers=ledgers))

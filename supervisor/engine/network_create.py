@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
+
+import msgspec
+from msgspec.structs import replace
 
 from netplumb.plan.ipam import Ledger, choose_subnet, unique_local_pool
 from netplumb.plan.ipam.pools import check_subnet
@@ -35,8 +37,7 @@ from supervisor.errors import Conflict, InvalidArgument
 from supervisor.spec import networks as spec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Surroundings:
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a new network must fit into: the daemon's defaults, the other networks, the host's
     routes. `seed` makes the host's own IPv6 subnets."""
 

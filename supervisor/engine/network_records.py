@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from ipaddress import ip_address
+
+import msgspec
 
 from netplumb.errors import NetworkError
 from netplumb.plan import model
@@ -16,7 +18,6 @@ from netplumb.plan.ipam import DEFAULT_POOLS, Ledger, Pool
 from netplumb.plan.model import Interface
 from supervisor.docker.networks import EndpointView, NetworkView, Subnet
 from supervisor.errors import ProtocolError
-from supervisor.spec.codec import from_json, to_json
 from supervisor.store.database import Put
 
 KIND = "network"
@@ -25,8 +26,7 @@ BRIDGE, HOST, NULL = "bridge", "host", "null"
 DEFAULT_MTU = 1500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkDefaults:
+class NetworkDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """What the daemon was told about networks.
 
     `bridge` is the device of the default network, "none" = there is no such network; `bip` the
@@ -48,8 +48,7 @@ class NetworkDefaults:
         return self.bridge != "none"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
+class Network(msgspec.Struct, frozen=True, kw_only=True):
     """One network. `driver` is bridge, host or null; a bridge network has a ledger of addresses
     for each of its IP versions (`ledgers`, one at most of each).
 
@@ -66,8 +65,8 @@ class Network:
     attachable: bool = False
     ipv4: bool = True
     ipv6: bool = False
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    options: dict[str, str] = msgspec.field(default_factory=dict)
     ipam_options: dict[str, str] | None = None
     subnets: tuple[Subnet, ...] = ()
     bridge: str = ""
@@ -86,11 +85,13 @@ class Network:
         changed = tuple(
             ledger if one.subnet.version == ledger.subnet.version else one for one in self.ledgers
         )
-        return replace(self, ledgers=changed)
+        return msgspec.structs.replace(self, ledgers=changed)
 
     def holding(self, addresses: Iterable[str]) -> Network:
         """With exactly these addresses in use; those that its subnets do not have are left out."""
-        network = replace(self, ledgers=tuple(_emptied(one) for one in self.ledgers))
+        network = msgspec.structs.replace(
+            self, ledgers=tuple(_emptied(one) for one in self.ledgers)
+        )
         for text in addresses:
             address = ip_address(text)
             ledger = network.ledger(address.version)
@@ -160,7 +161,7 @@ def encode(network: Network) -> bytes:
         "labels": network.labels,
         "options": network.options,
         "ipam_options": network.ipam_options,
-        "subnets": to_json(network.subnets),
+        "subnets": msgspec.to_builtins(network.subnets),
         "bridge": network.bridge,
         "mtu": network.mtu,
         "icc": network.icc,
@@ -177,7 +178,7 @@ def decode(document: bytes) -> Network:
         data = json.loads(document)
         if data.pop("version") != VERSION:
             raise ProtocolError("network record of another version")
-        subnets = tuple(from_json(Subnet, item) for item in data.pop("subnets"))
+        subnets = msgspec.convert(data.pop("subnets"), tuple[Subnet, ...])
         ledgers = tuple(Ledger.from_json(item) for item in data.pop("ledgers"))
         return Network(**data, subnets=subnets, ledgers=ledgers)
     except (ValueError, KeyError, TypeError, AttributeError, NetworkError) as error:

@@ -6,10 +6,10 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import trio
 
 from netplumb.errors import NetworkError
@@ -29,20 +29,19 @@ log = logging.getLogger("orlop.network")
 _IF_INET6 = Path("/proc/net/if_inet6")
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """`endpoints` by network, as they were made or are to be; `bindings` are its published ports;
     `sandbox` is still to be named after the container. `names`: the name server is to be at
     127.0.0.11. `saved` is the record that tells all this. `told`: there were events about it.
     """
 
-    endpoints: dict[str, Endpoint] = field(default_factory=dict)
-    bindings: list[PortBinding] = field(default_factory=list)
+    endpoints: dict[str, Endpoint] = msgspec.field(default_factory=dict)
+    bindings: list[PortBinding] = msgspec.field(default_factory=list)
     sandbox: Sandbox | None = None
     names: bool = False
     saved: Ticket | None = None
     told: bool = False
-    changing: trio.Lock = field(default_factory=trio.Lock)
+    changing: trio.Lock = msgspec.field(default_factory=trio.Lock)
 
     async def is_saved(self) -> None:
         """Return once the record is durable."""

@@ -13,9 +13,9 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import trio
 
 from netplumb import errors
@@ -86,8 +86,7 @@ def default_bridge(identity: Identity) -> str:
     return f"ol-{hashlib.sha256(identity.name.encode()).hexdigest()[:8]}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StackSettings:
+class StackSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`dns` are asked by containers in place of the host's resolvers. `check`: see first if this
     kernel can do it at all."""
 

@@ -10,31 +10,31 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from supervisor.engine import record as records
 from supervisor.engine import remains
 from supervisor.engine.record import Record
 from supervisor.errors import ProtocolError
-from supervisor.shim.shim import SOCKET_NAME
 from supervisor.store import record_copies
+from supervisor.wire.shim_protocol import SOCKET_NAME
 
 log = logging.getLogger("orlop.recovery")
 
 
-@dataclass(slots=True, kw_only=True)
-class Loaded:
+class Loaded(msgspec.Struct, kw_only=True):
     """`restored` are among `records`, and their rows are to be written; the rows of `removed`
     are to be deleted.
 
     `unreadable` are ids of containers that there are and nothing can be told of.
     """
 
-    records: list[Record] = field(default_factory=list)
-    restored: list[Record] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    unreadable: set[str] = field(default_factory=set)
+    records: list[Record] = msgspec.field(default_factory=list)
+    restored: list[Record] = msgspec.field(default_factory=list)
+    removed: list[str] = msgspec.field(default_factory=list)
+    unreadable: set[str] = msgspec.field(default_factory=set)
 
 
 def load(

@@ -23,11 +23,11 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+import msgspec
 import trio
 
 from supervisor.engine import remains
@@ -35,8 +35,8 @@ from supervisor.engine.remains import ShimProcess
 from supervisor.engine.shim_client import connect
 from supervisor.errors import KernelError, OrlopError
 from supervisor.kernel import mounts, process
-from supervisor.shim.shim import SOCKET_NAME
 from supervisor.store.files import discard
+from supervisor.wire.shim_protocol import SOCKET_NAME
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -61,8 +61,7 @@ class Owner(Enum):
     BUSY = "a container that runs, is being made, or whose record cannot be read"
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(msgspec.Struct, frozen=True):
     """`kind` is "cgroup", "shim", "socket", "mount" or "bundle"; `name` tells which."""
 
     kind: Kind

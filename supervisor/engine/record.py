@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -26,8 +25,7 @@ VERSION = 1
 _OWN_MOUNTS = ("/dev", "/proc", "/sys")
 
 
-@dataclass(slots=True, kw_only=True)
-class Record:
+class Record(msgspec.Struct, kw_only=True):
     """One container. `body` is the create request merged with the image's config, `options`
     what it means.
 
@@ -86,12 +84,12 @@ class Record:
             self._fixed = self._encode_fixed()
         health = b""
         if self.health is not None:
-            health = b',"health":' + encode(self.health)
+            health = b',"health":' + dumps(self.health)
         if self.history and not self._past:
-            self._past = b',"history":' + encode(self.history)
+            self._past = b',"history":' + dumps(self.history)
         return b'{"fixed":%b,"state":%b,"network":%b%b%b}' % (
             self._fixed,
-            encode(self.state),
+            dumps(self.state),
             encode(self.network),
             health,
             self._past,
@@ -145,13 +143,13 @@ def decode(document: bytes) -> Record:
             rootfs_writable=data["rootfs_writable"],
             body=body,
             options=from_json(ContainerOptions, data["options"]),
-            state=from_json(State, whole["state"]),
+            state=msgspec.convert(whole["state"], State),
             mounts=_mounts(data, body),
             take_volumes=data.get("take_volumes", False),
             endpoints=tuple(from_json(EndpointOptions, one) for one in data.get("endpoints", ())),
             network=from_json(NetworkRun, network) if (network := whole.get("network")) else None,
-            health=from_json(Health, health) if (health := whole.get("health")) else None,
-            history=tuple(from_json(PastRun, one) for one in whole.get("history", ())),
+            health=msgspec.convert(health, Health) if (health := whole.get("health")) else None,
+            history=msgspec.convert(whole.get("history", ()), tuple[PastRun, ...]),
         )
     except (ValueError, KeyError, TypeError, InvalidArgument) as error:
         raise ProtocolError(f"container record: {error!r}") from None

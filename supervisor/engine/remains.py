@@ -9,8 +9,9 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from supervisor.kernel import mounts, process
 
@@ -20,8 +21,7 @@ _SHIM = b"orlop-shim\n"
 _DELETED = " (deleted)"
 
 
-@dataclass(frozen=True, slots=True)
-class ShimProcess:
+class ShimProcess(msgspec.Struct, frozen=True):
     """A shim that lives; `container` is "" where its bundle is gone. `started` tells it from
     another process that gets its pid later (`process.start_time`)."""
 
@@ -30,8 +30,7 @@ class ShimProcess:
     container: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """Something mounted at `target` in a bundle; `container` is "" where that is in the trash."""
 
     target: str

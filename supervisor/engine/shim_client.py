@@ -18,9 +18,8 @@ from supervisor.kernel import process
 from supervisor.kernel.paths import DIRECTORY
 from supervisor.shim.exit_record import record_from_json
 from supervisor.shim.packets import receive
-from supervisor.shim.shim import SOCKET_NAME
 from supervisor.wire import shim_protocol
-from supervisor.wire.shim_protocol import Message
+from supervisor.wire.shim_protocol import SOCKET_NAME, Message
 
 SILENCE_SECONDS = 30.0
 LEAVE_SECONDS = 10.0  # for a shim that nobody wants anything of; a stopped one does not leave

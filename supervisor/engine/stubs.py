@@ -13,16 +13,16 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 _FOLDER, _FILE = 0o755, 0o644
 # Bits of a mode that mkdir(2) may leave out, with umask 022 as the daemon has it.
 _TAKEN = 0o7777 & ~0o755
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(msgspec.Struct, frozen=True):
     """A folder as the image has it: its owner and mode. `times` (ns) are those of its last
     access and change, () where it is new."""
 
@@ -32,8 +32,7 @@ class Folder:
     times: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stubs:
+class Stubs(msgspec.Struct, frozen=True):
     """What is to be made: the upper like `root`, `folders` in it, and folders of the image with
     empty files in them, by name."""
 

@@ -37,9 +37,8 @@ from supervisor.kernel.cgroups import Group
 from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
-from supervisor.shim.shim import CONFIG_NAME
 from supervisor.store.disk import LATER
-from supervisor.wire.shim_protocol import Message, error_from_json
+from supervisor.wire.shim_protocol import CONFIG_NAME, Message, error_from_json
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container

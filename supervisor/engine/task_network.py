@@ -94,6 +94,8 @@ class TaskNetwork:
             finally:
                 os.close(fd)
         except OrlopError as error:
+            if shim.gone:
+                return  # that is why, and it is told as that
             self._refuse_network(error)
         with suppress(OrlopError):  # it may have ended meanwhile, which is told otherwise
             if self.refusal is None:

@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,11 +28,11 @@ from supervisor.spec.user_ranges import (
     AUTO,
     DEFAULT_SIZE,
     FIXED_POOL,
+    Allotment,
     IdRange,
     auto_size,
     is_auto,
     meant_for_host,
-    next_unused,
     obstacle,
     unmappable,
 )
@@ -68,8 +69,7 @@ class UserNamespaces:
         self._trying = trio.Lock()
         self._told = False
         self._promised: dict[str, tuple[str, IdRange, bool]] = {}
-        self._after: int | None = None
-        self._freed: list[IdRange] = []  # since the daemon's start, oldest first
+        self._allotment: Allotment | None = None
         self._spare: list[IdRange] = []  # those of spare sandboxes
         self.reserve: Callable[[Record], IdRange | None] = _nothing_spare
         self.unreserve: Callable[[IdRange], None] = _nothing_reserved
@@ -139,7 +139,7 @@ class UserNamespaces:
         """The container is no more."""
         one = range_of(record.options)
         if one is not None and record.options.userns_chosen:
-            self._freed.append(one)
+            self._allotted().free(one)
             self.unreserve(one)
 
     def _shared(self, options: ContainerOptions) -> IdRange | None:
@@ -226,14 +226,12 @@ class UserNamespaces:
         return found
 
     def _next(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
-        """The next free ids; what is given out after them comes behind."""
-        if self._after is None:
-            self._after = self._latest_end()
-        found = next_unused(self.pool, [*taken, *self._spare], self._freed, size, self._after)
-        if found is not None:
-            self._after = found.end
-            self._freed = [one for one in self._freed if not one.overlaps(found)]
-        return found
+        return self._allotted().next([*taken, *self._spare], size)
+
+    def _allotted(self) -> Allotment:
+        if self._allotment is None:
+            self._allotment = Allotment(self.pool, self._latest_end())
+        return self._allotment
 
     def _latest_end(self) -> int:
         """Where the range of the latest container ends that got one: go on from there."""
@@ -276,5 +274,10 @@ def _nothing_to_release() -> None:
 
 def range_of(options: ContainerOptions) -> IdRange | None:
     """The ids of the host that a container has; None for all."""
-    mappings = parse_userns(options.userns)
+    return _range_of(options.userns) if options.userns else None
+
+
+@lru_cache(maxsize=4096)  # all containers' are asked for whenever one is made
+def _range_of(mode: str) -> IdRange | None:
+    mappings = parse_userns(mode)
     return IdRange(first=mappings[0].host_id, size=mappings[0].size) if mappings else None

@@ -11,9 +11,10 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import trio
 
 from supervisor.docker.volumes import ANONYMOUS_LABEL
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
     from supervisor.engine.volumes import Volumes
 
 
-@dataclass(slots=True)
-class Taking:
+class Taking(msgspec.Struct):
     """The volumes of a container that is being made.
 
     `points` are the container's, every volume with its name and folder; `mounts` those of the
@@ -41,8 +41,8 @@ class Taking:
 
     points: tuple[MountPoint, ...] = ()
     mounts: tuple[Mount, ...] = ()
-    new: list[Volume] = field(default_factory=list)
-    to_fill: list[tuple[MountPoint, Volume, Backing]] = field(default_factory=list)
+    new: list[Volume] = msgspec.field(default_factory=list)
+    to_fill: list[tuple[MountPoint, Volume, Backing]] = msgspec.field(default_factory=list)
 
     @property
     def rows(self) -> list[Put]:

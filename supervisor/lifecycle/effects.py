@@ -8,71 +8,60 @@ or not there yet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True):
     """Write the new state to disk before the effects that follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(msgspec.Struct, frozen=True):
     """Start run `run`; leads to TaskStarted then Exited, or to StartFailed."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """Send `signal` to PID 1."""
 
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartGrace:
+class StartGrace(msgspec.Struct, frozen=True):
     """Report GraceOver(run) in `seconds`. An earlier timer of the run goes on as well."""
 
     run: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class StartBackoff:
+class StartBackoff(msgspec.Struct, frozen=True):
     """Report BackoffOver(run) in `seconds`."""
 
     run: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class KillCgroup:
+class KillCgroup(msgspec.Struct, frozen=True):
     """SIGKILL to every process of the container (cgroup.kill), frozen or not."""
 
 
-@dataclass(frozen=True, slots=True)
-class Freeze:
+class Freeze(msgspec.Struct, frozen=True):
     """Freeze the cgroup; leads to Frozen, or to Exited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thaw:
+class Thaw(msgspec.Struct, frozen=True):
     """Thaw the cgroup; leads to Thawed, or to Exited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cleanup:
+class Cleanup(msgspec.Struct, frozen=True):
     """Remove all that the container has on this host; leads to Cleaned or CleanFailed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True):
     """Delete the container's record and free its name; no fact may follow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(msgspec.Struct, frozen=True):
     """Tell the event stream: docker's event `action`, with `attributes` of its own."""
 
     action: str

@@ -8,19 +8,18 @@ nanoseconds since the epoch; seconds are floats.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from signal import SIGTERM
+
+import msgspec
 
 from supervisor.lifecycle.state import Exit
 
 
-@dataclass(frozen=True, slots=True)
-class StartRequested:
+class StartRequested(msgspec.Struct, frozen=True):
     """Start it."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(msgspec.Struct, frozen=True):
     """Send `signal`, and SIGKILL to all after `grace` seconds (None = never, 0 = at once).
 
     `by_agent`: it is the agent's own, as it ends, and nobody's wish for longer than that.
@@ -31,41 +30,35 @@ class StopRequested:
     by_agent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RestartRequested:
+class RestartRequested(msgspec.Struct, frozen=True):
     """Stop it as StopRequested does, then start it; just start it if it is not running."""
 
     signal: int
     grace: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class KillRequested:
+class KillRequested(msgspec.Struct, frozen=True):
     """Send `signal`. SIGKILL or the container's `stop_signal` count as a manual stop."""
 
     signal: int
     stop_signal: int = int(SIGTERM)
 
 
-@dataclass(frozen=True, slots=True)
-class PauseRequested:
+class PauseRequested(msgspec.Struct, frozen=True):
     """Freeze its processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnpauseRequested:
+class UnpauseRequested(msgspec.Struct, frozen=True):
     """Thaw its processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveRequested:
+class RemoveRequested(msgspec.Struct, frozen=True):
     """Remove the container; `force` kills it first if it is running."""
 
     force: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TaskStarted:
+class TaskStarted(msgspec.Struct, frozen=True):
     """The container's own program was executed, as host process `pid`."""
 
     run: int
@@ -73,8 +66,7 @@ class TaskStarted:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartFailed:
+class StartFailed(msgspec.Struct, frozen=True):
     """The run ended before its program was executed; nothing of it is left.
 
     `code` is docker's: 126 not executable, 127 not found, 128 anything else.
@@ -86,62 +78,53 @@ class StartFailed:
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exited:
+class Exited(msgspec.Struct, frozen=True):
     """PID 1 ended and the cgroup is empty."""
 
     run: int
     exit: Exit
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
+class Frozen(msgspec.Struct, frozen=True):
     """All processes are frozen (cgroup.events: frozen 1)."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class Thawed:
+class Thawed(msgspec.Struct, frozen=True):
     """The processes run again (cgroup.events: frozen 0)."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class GraceOver:
+class GraceOver(msgspec.Struct, frozen=True):
     """A timer asked for by StartGrace ended."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class BackoffOver:
+class BackoffOver(msgspec.Struct, frozen=True):
     """The timer asked for by StartBackoff ended."""
 
     run: int
 
 
-@dataclass(frozen=True, slots=True)
-class OomKilled:
+class OomKilled(msgspec.Struct, frozen=True):
     """The kernel's OOM killer killed `count` more processes of the container."""
 
     run: int
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class AgentStarted:
+class AgentStarted(msgspec.Struct, frozen=True):
     """The agent has started, and what became of the run meanwhile is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cleaned:
+class Cleaned(msgspec.Struct, frozen=True):
     """Cleanup is done: nothing of the container is left but its record."""
 
 
-@dataclass(frozen=True, slots=True)
-class CleanFailed:
+class CleanFailed(msgspec.Struct, frozen=True):
     """Cleanup failed, or the processes of a container being removed would not die."""
 
     error: str

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisor.errors import InvalidArgument
 from supervisor.lifecycle.ids import resolve
@@ -20,8 +21,7 @@ MAX_EXPRESSIONS = 20
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerSummary:
+class ContainerSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What filters look at.
 
     `name` has no slash; `status` is docker's; `exit_code` counts only if it is exited and
@@ -34,7 +34,7 @@ class ContainerSummary:
     name: str
     status: str
     created_ns: int
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = msgspec.field(default_factory=dict)
     exit_code: int = 0
     started: bool = False
     image: str = ""
@@ -50,8 +50,7 @@ Test = Callable[[ContainerSummary], bool]
 RawFilters = Mapping[str, Collection[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
+class Filters(msgspec.Struct, frozen=True):
     """Checked filters, ready to be asked."""
 
     tests: tuple[Test, ...]

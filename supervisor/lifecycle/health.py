@@ -8,9 +8,11 @@ failures in the start period do not count until there was a success.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 NONE = "none"
 STARTING = "starting"
@@ -23,8 +25,7 @@ NO_STATUS = -1
 """The exit code of a probe that was killed at its timeout, or never ran."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class Check(msgspec.Struct, frozen=True, kw_only=True):
     """What is run, and when; seconds. The first probe comes one interval after the start.
 
     `start_interval` takes the interval's place in the start period, until a probe succeeds.
@@ -38,8 +39,7 @@ class Check:
     retries: int = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One probe: wall clock in ns, its exit code, the begin of its output."""
 
     start_ns: int
@@ -48,8 +48,7 @@ class Result:
     output: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What people see of it. `log` has the latest results, oldest first, of earlier runs too."""
 
     status: str = STARTING
@@ -66,8 +65,7 @@ class Stage(StrEnum):
     PAUSED = "paused"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True):
     """`number` counts the waits, each with the probe that follows it; `began` and `probed` are
     when the run and the latest probe began, in seconds of the caller's clock."""
 
@@ -82,40 +80,34 @@ class State:
 # --- facts ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """The container's program runs, for `age` seconds by now."""
 
     age: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True):
     """The wait asked for by Wait is over."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Probed:
+class Probed(msgspec.Struct, frozen=True):
     """The probe asked for by Probe is over."""
 
     number: int
     result: Result
 
 
-@dataclass(frozen=True, slots=True)
-class Paused:
+class Paused(msgspec.Struct, frozen=True):
     """The container is frozen, or about to be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(msgspec.Struct, frozen=True):
     """It runs again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """The run is over."""
 
 
@@ -125,28 +117,24 @@ Fact = Started | Due | Probed | Paused | Resumed | Ended
 # --- effects ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Report Due(number) after `seconds`."""
 
     number: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """Run the command and report Probed(number, …) with what came of it."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Abandon:
+class Abandon(msgspec.Struct, frozen=True):
     """The wait or the probe under way is not wanted any more; a probe is killed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(msgspec.Struct, frozen=True):
     """The status has changed to this."""
 
     status: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from supervisor.lifecycle.restart import NO_RESTART, RestartPolicy
 from supervisor.lifecycle.state import START_FAILED, Phase, State
@@ -13,8 +13,7 @@ BY_POLICY = "policy"
 BY_REQUEST = "request"
 
 
-@dataclass(frozen=True, slots=True)
-class PastRun:
+class PastRun(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One run that is over. Times are wall clock in ns (0 = never), sizes bytes (0 = unknown).
 
     `reason` is START_FAILED or the word that metrics count it by: completed, error, signal,

@@ -8,8 +8,9 @@ does not know names, its caller fills it in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from supervisor.errors import Conflict, NotModified, OrlopError
 from supervisor.lifecycle.effects import (
@@ -106,8 +107,7 @@ __all__ = [
 CREATED, STARTING, RUNNING, PAUSED, STOPPING, RESTARTING, EXITED, REMOVING, DEAD = Phase
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(msgspec.Struct, frozen=True):
     """`do` decides; the state is then in one of the phases `to`, or forgotten if it `ends`."""
 
     do: Callable[[State, Any, float], common.Outcome]
@@ -115,8 +115,7 @@ class Move:
     ends: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refuse:
+class Refuse(msgspec.Struct, frozen=True):
     """The request is answered with `error`; nothing changes."""
 
     error: type[OrlopError]

@@ -6,7 +6,7 @@ Docker's meanings (`docker run --restart`): the delay starts at 0.1 s, doubles u
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from supervisor.errors import InvalidArgument
 
@@ -17,8 +17,7 @@ STABLE_AFTER = 10.0
 NAMES = ("no", "always", "unless-stopped", "on-failure")
 
 
-@dataclass(frozen=True, slots=True)
-class RestartPolicy:
+class RestartPolicy(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`name` is one of NAMES; `max` bounds the restarts of on-failure, 0 = no bound."""
 
     name: str = "no"

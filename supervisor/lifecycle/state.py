@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from supervisor.lifecycle.restart import NO_RESTART, RestartPolicy
 
@@ -26,8 +27,7 @@ START_FAILED = "start_failed"
 CLEAN_FAILED = "clean_failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """How a run ended.
 
     `code` as docker counts (128 + signal), `signal` what ended PID 1 (0 = none), `at_ns`
@@ -43,8 +43,7 @@ class Exit:
     uptime_ns: int = -1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """All that `machine.step` knows; persisted as a whole.
 
     run             number of the latest run, 0 before the first

@@ -1,8 +1,8 @@
 """Frozen values with some fields changed, at half the price of `dataclasses.replace`.
 
 That one calls the generated `__init__`, which for a frozen class sets each field by a call of
-`object.__setattr__`; here they are copied from slot to slot. A container's state is replaced ten
-times in its life.
+`object.__setattr__`; here they are copied from slot to slot. What a container was asked to be has
+some fifty fields, and is replaced on its way to being made.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ what the archive has; they never become paths.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,20 +28,18 @@ MAX_IMAGES = 1000
 _MAX_LINKS = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
+class File(msgspec.Struct, frozen=True, kw_only=True):
     """A file of an archive: the digest of its content, and its size in bytes."""
 
     digest: Digest
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Archive:
+class Archive(msgspec.Struct, frozen=True, kw_only=True):
     """What an archive has: files and links by their normal names ("a/layer.tar")."""
 
     files: Mapping[str, File]
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     def find(self, name: str) -> File | None:
         """The file of a name, over links; InvalidArgument for a name that leads outside."""
@@ -67,8 +64,7 @@ class Archive:
         return self.files.get(blob_name(digest))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DockerImage:
+class DockerImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image of a docker archive; `tags` are familiar."""
 
     config: File
@@ -76,8 +72,7 @@ class DockerImage:
     tags: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedImage:
+class SavedImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image to be saved: its manifest, what that lists, and the tags to save it by."""
 
     manifest: Descriptor

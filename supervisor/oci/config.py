@@ -7,7 +7,6 @@ Go writes null for an empty list or map; here those are () and {}.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -24,8 +23,7 @@ ZERO_TIME = "0001-01-01T00:00:00Z"
 _Int64 = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(msgspec.Struct, frozen=True, kw_only=True):
     """How a container of an image runs by default.
 
     `volumes` are absolute paths, `exposed_ports` "80/tcp"; `healthcheck` is docker's
@@ -39,7 +37,7 @@ class ImageConfig:
     env: tuple[str, ...] = ()
     cwd: str = ""
     user: str = ""
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
     stop_signal: str = ""
     volumes: tuple[str, ...] = ()
     exposed_ports: tuple[str, ...] = ()
@@ -48,8 +46,7 @@ class ImageConfig:
     shell: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigFile:
+class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded image configuration; `created` is RFC 3339 text, `diff_ids` lowest first."""
 
     architecture: str
@@ -62,8 +59,7 @@ class ConfigFile:
     config: ImageConfig = ImageConfig()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryEntry:
+class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """How one layer came to be, or what else was done (`empty_layer`); texts as they stand."""
 
     created: str = ZERO_TIME

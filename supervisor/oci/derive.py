@@ -5,7 +5,6 @@ What the parent's config says and we do not know stays as it is (OnBuild, Shell,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -19,8 +18,7 @@ from supervisor.oci.platform import Platform
 _OF_THE_PARENT = ("id", "parent", "container", "container_config", "docker_version")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What adds a layer: its diff id (None: only the config changes) and its history entry.
 
     `created` is RFC 3339 text.

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from supervisor.errors import InvalidArgument
 from supervisor.oci import reference, web_url
@@ -20,8 +21,7 @@ HUB = "registry-1.docker.io"
 _DOMAIN = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:]+\])(?::[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One server to ask. `origins` are tried in order until one of them speaks.
 
     `verify` is False where its certificate does not count. `mirror` tells that it is not
@@ -36,15 +36,14 @@ class Endpoint:
         return str(self.origins[0])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
     """Which registries need no TLS ("host[:port]", or a network of addresses), and mirrors.
 
     `mirrors` are base URLs by the domain of references ("docker.io").
     """
 
     insecure: tuple[str, ...] = ()
-    mirrors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    mirrors: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
 
     def is_insecure(self, domain: str) -> bool:
         """Whether the user allowed to speak to `domain` (host[:port]) without TLS."""

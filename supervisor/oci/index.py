@@ -11,7 +11,6 @@ generator that asks for documents and never reads: it serves a registry and an a
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -33,13 +32,12 @@ MAX_DOCUMENTS = 64
 _ATTESTATION = "vnd.docker.reference.type"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexEntry:
+class IndexEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of an index; `platform` is None where the index does not say."""
 
     descriptor: Descriptor
     platform: Platform | None = None
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Found(NamedTuple):

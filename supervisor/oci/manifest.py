@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from supervisor.errors import InvalidArgument
 from supervisor.oci import config, document
@@ -49,8 +49,7 @@ _CONFIGS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What a blob is and where: media type, digest, size in bytes."""
 
     media_type: str
@@ -58,8 +57,7 @@ class Descriptor:
     size: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One platform's image: its config and its layers, lowest first."""
 
     config: Descriptor

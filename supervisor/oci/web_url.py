@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
+
+import msgspec
 
 from supervisor.errors import InvalidArgument
 
@@ -20,8 +21,7 @@ _ALLOWED = re.compile(r"[!-~]+")
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Who is spoken to: scheme, host in lower case (an IPv6 address in brackets), port."""
 
     scheme: str
@@ -43,8 +43,7 @@ class Origin:
         return is_loopback(self.host)
 
 
-@dataclass(frozen=True, slots=True)
-class WebUrl:
+class WebUrl(msgspec.Struct, frozen=True):
     """A URL without user and fragment; `target` is its path and query."""
 
     origin: Origin

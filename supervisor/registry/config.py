@@ -8,8 +8,10 @@ mirrors = { "docker.io" = ["https://mirror.lan"] }
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from supervisor.errors import InvalidArgument
 from supervisor.oci import endpoint, reference
@@ -18,8 +20,7 @@ from supervisor.oci.endpoint import Rules
 CERTIFICATE_FOLDERS = ("/etc/orlop/certs.d", "/etc/docker/certs.d")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegistryConfig:
+class RegistryConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`certs` are folders with one folder per registry (host[:port]) of CAs and client keys.
 
     `timeout` is the longest silence of a server, `backoff` the first pause before something
@@ -27,7 +28,7 @@ class RegistryConfig:
     the layers of one image under way at once.
     """
 
-    rules: Rules = field(default_factory=Rules)
+    rules: Rules = msgspec.field(default_factory=Rules)
     certs: tuple[str, ...] = CERTIFICATE_FOLDERS
     timeout: float = 60.0
     backoff: float = 0.5
@@ -44,7 +45,7 @@ class RegistryConfig:
 
 def decode(table: Mapping[str, Any]) -> RegistryConfig:
     """From the table of a configuration file; raises InvalidArgument naming the key."""
-    known = {one.name for one in fields(RegistryConfig)} - {"rules"} | {"insecure", "mirrors"}
+    known = set(RegistryConfig.__struct_fields__) - {"rules"} | {"insecure", "mirrors"}
     for key in table:
         if key not in known:
             words = ", ".join(sorted(known))

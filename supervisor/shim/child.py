@@ -202,14 +202,11 @@ class Child:
         """Take one message of its, if there is one; False where there is none."""
         if self._sync is None:
             return False
-        try:
-            packet, fds, sender = handshake.receive(self._sync)
-        except BlockingIOError:
+        heard = handshake.hear(self._sync, self._only_from)
+        if heard is None:
             return False
-        except OSError:
-            packet, fds, sender = b"", [], 0
-        if packet and self._only_from not in (0, sender):
-            handshake.close_all(fds)
+        packet, fds, stranger = heard
+        if stranger:
             if self.error is not None:
                 self._fall_silent()  # the process has only one thing to say
             self.error = self.error or handshake.last_words(packet)

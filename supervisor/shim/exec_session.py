@@ -133,14 +133,11 @@ class ExecSession:
 
     def _stage_speaks(self) -> bool:
         assert self.sync is not None
-        try:
-            packet, fds, sender = handshake.receive(self.sync)
-        except BlockingIOError:
+        heard = handshake.hear(self.sync, self.only_from)
+        if heard is None:
             return False
-        except OSError:
-            packet, fds, sender = b"", [], 0
-        if packet and self.only_from and sender != self.only_from:
-            handshake.close_all(fds)
+        packet, fds, stranger = heard
+        if stranger:
             self._hear_stranger(packet)
             return True
         if not packet:

@@ -43,18 +43,32 @@ def receive(sync: socket.socket) -> tuple[bytes, list[int], int]:
     return packet, fds, sender
 
 
+def hear(sync: socket.socket, only_from: int) -> tuple[bytes, list[int], bool] | None:
+    """As `receive`, b"" at the end: a message, its descriptors, and whether it is a stranger's,
+    not that of the process `only_from` (0: nobody is one). A stranger's descriptors are closed.
+
+    None where there is no message yet.
+    """
+    try:
+        packet, fds, sender = receive(sync)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b"", [], False
+    stranger = bool(packet) and only_from not in (0, sender)
+    if stranger:
+        for fd in fds:
+            os.close(fd)
+        fds = []
+    return packet, fds, stranger
+
+
 def last_words(packet: bytes) -> InitError:
     """What somebody says who may not be ours: a failure, in whatever words."""
     try:
         return InitError.from_json(json.loads(packet))
     except (ValueError, ProtocolError, RecursionError):
         return InitError(step="exec", path="", errno=0, message="exec: it cannot be run")
-
-
-def close_all(fds: list[int]) -> None:
-    """Close what came with a message that is not taken."""
-    for fd in fds:
-        os.close(fd)
 
 
 def send_error(sync: socket.socket, error: InitError) -> None:

@@ -21,10 +21,12 @@ from supervisor import failpoints
 from supervisor.errors import InitError
 from supervisor.kernel import mounts, namespaces, netdev, paths, process
 from supervisor.shim import become, given, pid1, unseen
+from supervisor.shim.device_nodes import DEV
 from supervisor.shim.failure import run_steps
+from supervisor.shim.filesystem import new_filesystem
 from supervisor.shim.handshake import GO, send, send_error
 from supervisor.shim.init_devices import is_null, make_devices, open_console
-from supervisor.shim.init_mounts import make_mounts, new_filesystem
+from supervisor.shim.init_mounts import make_mounts
 from supervisor.shim.init_state import Init
 from supervisor.spec.mounts import MountOptions
 
@@ -79,6 +81,7 @@ def close_the_shims(init: Init) -> None:
     process.close_all_but(
         init.sync.fileno(),
         init.prepared.root,
+        init.prepared.dev,
         init.prepared.nodes,
         *init.prepared.binds.values(),
         *init.cgroup_tasks,
@@ -144,12 +147,14 @@ def open_host_devices(init: Init) -> None:
 
     Mounts are cloned where they are mounted only: over /dev, in our own copy of the host's tree.
     """
-    if init.mapped:
-        mounts.move_mount(init.prepared.nodes, mounts.AT_FDCWD, "/dev")
-        for index, device in enumerate(init.spec.devices):
-            init.host_devices[device.path] = mounts.open_tree(
-                mounts.AT_FDCWD, f"/dev/{index}", mounts.OPEN_TREE_CLONE
-            )
+    if init.prepared.nodes < 0:
+        return
+    mounts.move_mount(init.prepared.nodes, mounts.AT_FDCWD, DEV)
+    for name in os.listdir(DEV):
+        device = init.spec.devices[int(name)]
+        init.host_devices[device.path] = mounts.open_tree(
+            mounts.AT_FDCWD, f"{DEV}/{name}", mounts.OPEN_TREE_CLONE
+        )
 
 
 def make_private(init: Init) -> None:

@@ -4,6 +4,7 @@ import os
 import stat
 
 from supervisor.kernel import mounts, paths, tty
+from supervisor.shim.device_nodes import DEV, in_dev, make_node
 from supervisor.shim.handshake import send
 from supervisor.shim.init_mounts import attach
 from supervisor.shim.init_state import Init
@@ -23,9 +24,11 @@ def make_devices(init: Init) -> None:
     """Nodes, links and folders of /dev; after the mounts, since /dev is one of them."""
     if init.dev < 0:
         return  # /dev is the image's or a bind: leave it as it is
+    made = in_dev(init.spec) if init.prepared.dev >= 0 else ()
     umask = os.umask(0)  # nodes have the modes that are asked for
     for device in init.spec.devices:
-        make_device(init, device)
+        if device not in made:
+            make_device(init, device)
     os.umask(umask)
     for name, target in DEV_LINKS:
         try:
@@ -47,7 +50,7 @@ def make_device(init: Init, device: Device) -> None:
         os.close(fd)
         return
     folder, _, name = device.path.rpartition("/")
-    if folder == "/dev":
+    if folder == DEV:
         make_node(device, name, init.dev)
         return
     parent = paths.make_dirs_in_root(init.root, folder or "/")
@@ -55,14 +58,6 @@ def make_device(init: Init, device: Device) -> None:
         make_node(device, name, parent)
     finally:
         os.close(parent)
-
-
-def make_node(device: Device, name: str, parent: int) -> None:
-    """The node itself, in the folder `parent`."""
-    kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
-    os.mknod(name, kind | device.mode, os.makedev(device.major, device.minor), dir_fd=parent)
-    if device.uid or device.gid:
-        os.chown(name, device.uid, device.gid, dir_fd=parent, follow_symlinks=False)
 
 
 def open_console(init: Init) -> None:

@@ -4,9 +4,12 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 
 from supervisor.errors import InitError
 from supervisor.kernel import mounts, paths
+from supervisor.shim.device_nodes import DEV
+from supervisor.shim.filesystem import new_filesystem
 from supervisor.shim.init_state import Init
 from supervisor.spec.mounts import MountOptions, parse_options
 from supervisor.spec.types import Mount
@@ -42,6 +45,10 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
     if mount.type == "cgroup":
         make_cgroup_mount(init, mount, options)
         return
+    if mount.destination == DEV and init.prepared.dev >= 0:
+        init.dev = init.prepared.dev
+        attach(init, init.dev, DEV, folder=True)
+        return
     if mount.type == "proc" and not options.data and init.proc >= 0:
         fd, init.proc = init.proc, -1
         mounts.mount_setattr(fd, "", set=options.attr_set)
@@ -50,7 +57,7 @@ def make_mount(init: Init, index: int, mount: Mount) -> None:
     else:
         fd = new_filesystem(mount.type, options)
     attach(init, fd, mount.destination, folder=True)
-    if mount.destination == "/dev":
+    if mount.destination == DEV:
         init.dev = fd
     else:
         os.close(fd)
@@ -72,29 +79,12 @@ def change_attributes(fd: int, options: MountOptions) -> None:
         )
 
 
-def new_filesystem(fstype: str, options: MountOptions, pid_namespace: int = -1) -> int:
-    """A detached mount of a new instance of `fstype` with its data options and flags.
-
-    A proc is of the caller's pid namespace, or of another one by its descriptor.
-    """
-    context = mounts.fsopen(fstype)
-    try:
-        mounts.fsconfig_string(context, "source", fstype)
-        if pid_namespace >= 0:
-            mounts.fsconfig_fd(context, "pidns", pid_namespace)
-        for key, value in options.data:
-            if value is None:
-                mounts.fsconfig_flag(context, key)
-            else:
-                mounts.fsconfig_string(context, key, value)
-        mounts.fsconfig_create(context)
-        return mounts.fsmount(context, options.attr_set)
-    finally:
-        os.close(context)
-
-
 def attach(init: Init, fd: int, destination: str, folder: bool) -> None:
     """Move a detached mount to its destination, which is made where it is not there."""
+    if folder and init.dev >= 0 and os.path.dirname(destination) == DEV:
+        # Most are not there yet, and nothing else is in a new /dev: no walk along links.
+        with suppress(FileExistsError):
+            os.mkdir(os.path.basename(destination), 0o755, dir_fd=init.dev)
     target = (paths.make_dirs_in_root if folder else paths.make_file_in_root)(
         init.root, destination
     )

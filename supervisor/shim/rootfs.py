@@ -8,11 +8,11 @@ here, where the privilege for it is.
 
 import errno
 import os
-import stat
 from dataclasses import dataclass
 
 from supervisor.errors import InitError, InvalidArgument, KernelError
 from supervisor.kernel import capabilities, mounts, paths, process
+from supervisor.shim import device_nodes
 from supervisor.spec.mounts import parse_options
 from supervisor.spec.types import Overlay, Spec
 
@@ -21,20 +21,21 @@ from supervisor.spec.types import Overlay, Spec
 class Prepared:
     """Detached mounts owned by the shim: the root, and each bind by its index in the spec.
 
-    `nodes` has the device nodes of a container in a user namespace, named by their index.
+    In a user namespace `dev` is the container's /dev with its nodes, and `nodes` has those of
+    other places, named by their index; -1 for none.
     """
 
     root: int
     binds: dict[int, int]
+    dev: int = -1
     nodes: int = -1
 
     def close_binds(self) -> None:
         """Drop the bind sources once init has its own; the root stays for the shim's life."""
-        if self.nodes >= 0:
-            os.close(self.nodes)
-            self.nodes = -1
-        for fd in self.binds.values():
-            os.close(fd)
+        for fd in (self.dev, self.nodes, *self.binds.values()):
+            if fd >= 0:
+                os.close(fd)
+        self.dev = self.nodes = -1
         self.binds.clear()
 
 
@@ -47,35 +48,9 @@ def prepare(spec: Spec, userns_fd: int = -1) -> Prepared:
             recursive = parse_options(mount.options).recursive
             prepared.binds[index] = clone(mount.source, recursive, userns_fd, mount.subpath)
     if userns_fd >= 0:
-        prepared.nodes = _make_nodes(spec, userns_fd)
+        prepared.dev = device_nodes.make_dev(spec, userns_fd)
+        prepared.nodes = device_nodes.make_others(spec, userns_fd)
     return prepared
-
-
-def _make_nodes(spec: Spec, userns_fd: int) -> int:
-    """A folder of the spec's device nodes, each named by its index, as init may not make them.
-
-    The file system is of the host's user namespace, or its nodes could not be opened; the
-    mount is idmapped, so that they belong to whom the spec says.
-    """
-    context = mounts.fsopen("tmpfs")
-    try:
-        mounts.fsconfig_string(context, "source", "nodes")
-        mounts.fsconfig_create(context)
-        folder = mounts.fsmount(context)
-    finally:
-        os.close(context)
-    try:
-        for index, device in enumerate(spec.devices):
-            kind = {"c": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}[device.type]
-            name, number = str(index), os.makedev(device.major, device.minor)
-            os.mknod(name, kind | device.mode, number, dir_fd=folder)
-            os.chmod(name, device.mode, dir_fd=folder)  # mknod obeyed the umask
-            os.chown(name, device.uid, device.gid, dir_fd=folder, follow_symlinks=False)
-        mounts.mount_setattr(folder, "", set=mounts.MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
-    except OSError:
-        os.close(folder)
-        raise
-    return folder
 
 
 def open_root(root: Overlay, userns_fd: int, owner: int = 0) -> int:

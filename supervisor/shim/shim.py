@@ -30,10 +30,8 @@ from supervisor.shim.session import Session
 from supervisor.spec.codec import from_json
 from supervisor.spec.types import Spec
 from supervisor.wire import shim_protocol
-from supervisor.wire.shim_protocol import Message
+from supervisor.wire.shim_protocol import CONFIG_NAME, SOCKET_NAME, Message
 
-SOCKET_NAME = "shim.sock"
-CONFIG_NAME = "config.json"
 MOST_CONTAINERS = 100  # one after the other: each leaves a little memory behind
 
 

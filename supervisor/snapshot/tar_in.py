@@ -121,6 +121,8 @@ class Extraction:
             case Type.HARDLINK:
                 self._make_link(entry, parent, name)
             case Type.SYMLINK:
+                if not entry.link:
+                    raise InvalidArgument(f"{entry.path} is a link to nothing")
                 self.replace(parent, name, lambda: os.symlink(entry.link, name, dir_fd=parent))
                 self._dress(entry, parent, name)
             case _:

@@ -174,6 +174,80 @@ def next_unused(
     return found
 
 
+class Allotment:
+    """Gives out ranges of `pool` one after the other, and freed ones when there are no others.
+
+    `after`: the id to go on from. What others have is asked for each time; what is remembered
+    here spares a search through thousands of ranges that were freed.
+    """
+
+    def __init__(self, pool: IdRange, after: int) -> None:
+        self.pool = pool
+        self._after = after
+        self._freed: dict[IdRange, None] = {}  # since the daemon's start, oldest first
+        self._clear = IdRange(first=pool.first, size=0)  # nobody had these
+        self._nowhere = pool.size + 1  # so many in a row that nobody had are nowhere
+
+    def free(self, one: IdRange) -> None:
+        """Nobody has it any more."""
+        self._freed.pop(one, None)
+        self._freed[one] = None
+
+    def next(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        """`size` ids that none of `taken` has; None where there are none."""
+        found = self._unused(taken, size) or self._oldest(taken, size) or self._any(taken, size)
+        if found is not None:
+            self._after = found.end
+        return found
+
+    def _unused(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        """Ids that nobody had before, if there are some."""
+        found = None
+        if size <= self._clear.size:
+            found = IdRange(first=self._clear.first, size=size)
+        if found is None or _any_overlaps(taken, found):
+            found = self._search(taken, size) if size < self._nowhere else None
+        if found is not None:
+            self._clear = IdRange(first=found.end, size=self._clear.end - found.end)
+        return found
+
+    def _search(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        others = [*taken, *self._freed]
+        found = next_free(self.pool, others, size, self._after)
+        if found is None:
+            self._nowhere = size
+            return None
+        end = min((one.first for one in others if one.first >= found.end), default=self.pool.end)
+        self._clear = IdRange(first=found.first, size=min(end, self.pool.end) - found.first)
+        return found
+
+    def _oldest(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        """What was freed first, if that is as many."""
+        for one in list(self._freed):
+            if _any_overlaps(taken, one):
+                del self._freed[one]  # another has it, too, whose end is told as well
+            elif one.size != size:
+                return None
+            else:
+                del self._freed[one]
+                return one
+        return None
+
+    def _any(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
+        """Whatever there is, of the oldest as few as can be."""
+        found = next_unused(self.pool, taken, tuple(self._freed), size, self._after)
+        if found is not None:
+            self._freed = {one: None for one in self._freed if not one.overlaps(found)}
+            if found.overlaps(self._clear):
+                self._clear = IdRange(first=found.end, size=0)
+        return found
+
+
+def _any_overlaps(ranges: Iterable[IdRange], one: IdRange) -> bool:
+    first, end = one.first, one.end
+    return any(other.first < end and first < other.first + other.size for other in ranges)
+
+
 def obstacle(
     options: ContainerOptions,
     mounted: Callable[[], Mapping[str, str]],

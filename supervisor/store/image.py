@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -17,8 +16,7 @@ from supervisor.oci.digest import Digest
 RECORD_VERSION = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(msgspec.Struct, frozen=True, kw_only=True):
     """One image.
 
     `id` is the digest of `config_json`; `tags` are familiar ("busybox:latest"), sorted, and
@@ -43,13 +41,13 @@ class Image:
     os: str = "linux"
     author: str = ""
     comment: str = ""
-    config: ImageConfig = field(default_factory=ImageConfig)
+    config: ImageConfig = msgspec.field(default_factory=ImageConfig)
     last_tagged: str = oci_config.ZERO_TIME
     manifest: str = ""
     blobs: tuple[str, ...] = ()
     parent: str = ""
     removed: bool = False
-    config_json: bytes = field(default=b"", repr=False)
+    config_json: bytes = b""
 
     @property
     def created_at(self) -> int:

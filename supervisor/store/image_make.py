@@ -6,10 +6,10 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from supervisor.docker.times import rfc3339_nano
@@ -33,8 +33,7 @@ EMPTY_TAR = Digest.of(bytes(1024))
 """The diff id of a layer with nothing in it: docker's images leave that layer out."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Making:
+class Making(msgspec.Struct, frozen=True, kw_only=True):
     """What a new image is to say of itself; `tag` None leaves it without a name.
 
     InvalidArgument for a tag that is none: before the work, not after it.
@@ -100,8 +99,7 @@ async def _of_one_layer(store: ImageStore, lease: Lease, blob: Descriptor, makin
     return await store.add(lease, manifest, config, tag=making.tag)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upper:
+class Upper(msgspec.Struct, frozen=True, kw_only=True):
     """What a container has written: its folder, the layers below it (top-most first), and
     the paths where it has nothing that is its own (mount points).
     """

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from supervisor.store.files import discard, write_atomic
 from supervisor.store.image import Image, decode, encode
@@ -21,13 +23,12 @@ log = logging.getLogger("orlop.images")
 _ALGORITHM = "sha256:"
 
 
-@dataclass(slots=True, kw_only=True)
-class Loaded:
+class Loaded(msgspec.Struct, kw_only=True):
     """`rebuilt` are among `images` and need their row written; `lost` could not be read."""
 
-    images: list[Image] = field(default_factory=list)
-    rebuilt: list[Image] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
+    images: list[Image] = msgspec.field(default_factory=list)
+    rebuilt: list[Image] = msgspec.field(default_factory=list)
+    lost: list[str] = msgspec.field(default_factory=list)
 
 
 def load(

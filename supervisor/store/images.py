@@ -23,10 +23,10 @@ import builtins
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import trio
+from msgspec.structs import replace
 
 from supervisor import failpoints
 from supervisor.errors import InvalidArgument

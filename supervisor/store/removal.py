@@ -9,7 +9,8 @@ and moby's daemon/images/image_delete.go, whose messages clients and tests look 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from supervisor.errors import Conflict
 from supervisor.store.image import Image
@@ -17,8 +18,7 @@ from supervisor.store.image import Image
 _SHORT = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageUse:
+class ImageUse(msgspec.Struct, frozen=True, kw_only=True):
     """A container made from an image, running or not, and the root's lower folders."""
 
     container: str
@@ -31,8 +31,7 @@ Uses = Callable[[], Iterable[ImageUse]]
 """All containers with their images, as they are at the moment of the call."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Removal:
+class Removal(msgspec.Struct, frozen=True, kw_only=True):
     """`untag` goes, in this order; then the image, if `delete`.
 
     `keep_layers`: a stopped container stands on them, so they go with the last container.

@@ -12,8 +12,9 @@ import sqlite3
 import zlib
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from supervisor import failpoints
 from supervisor.errors import Internal, OrlopError, Unavailable
@@ -41,8 +42,7 @@ class CorruptDatabase(Internal):
         self.path = path
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Store `doc` under `kind` and `key`, whatever was there."""
 
     kind: str
@@ -50,8 +50,7 @@ class Put:
     doc: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Remove the record, if there is one."""
 
     kind: str

@@ -21,14 +21,14 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from supervisor import failpoints
 from supervisor.docker.volumes import ANONYMOUS_LABEL, check_volume_name
 from supervisor.errors import Internal, InvalidArgument, Unavailable
 from supervisor.oci.config import format_time
-from supervisor.spec.codec import from_json, to_json
 from supervisor.store.files import discard, sync_folder, write_atomic
 from supervisor.store.layout import DataRoot
 
@@ -42,15 +42,14 @@ _ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _LATER = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Volume:
+class Volume(msgspec.Struct, frozen=True, kw_only=True):
     """A volume: `folder` is volumes/NAME, `options` what --opt said, times in ns."""
 
     name: str
     folder: str
     created_ns: int
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    options: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def mountpoint(self) -> str:
@@ -68,20 +67,18 @@ class Volume:
         return ANONYMOUS_LABEL in self.labels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Document:
+class _Document(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     version: int
     created_ns: int
-    labels: dict[str, str] = field(default_factory=dict)
-    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = msgspec.field(default_factory=dict)
+    options: dict[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
-class Loaded:
+class Loaded(msgspec.Struct, kw_only=True):
     """All volumes; `rebuilt` are those among them that have no row yet."""
 
-    volumes: list[Volume] = field(default_factory=list)
-    rebuilt: list[Volume] = field(default_factory=list)
+    volumes: list[Volume] = msgspec.field(default_factory=list)
+    rebuilt: list[Volume] = msgspec.field(default_factory=list)
 
 
 def new_volume(
@@ -105,12 +102,12 @@ def encode(volume: Volume) -> bytes:
         labels=volume.labels,
         options=volume.options,
     )
-    return json.dumps(to_json(document), separators=(",", ":")).encode()
+    return json.dumps(msgspec.to_builtins(document), separators=(",", ":")).encode()
 
 
 def decode(root: DataRoot, name: str, document: bytes) -> Volume:
     """The inverse of `encode`; ValueError for another version or shape."""
-    read = from_json(_Document, json.loads(document))
+    read = msgspec.convert(json.loads(document), _Document)
     if read.version != VERSION:
         raise ValueError(f"the record of volume {name} has version {read.version}, not {VERSION}")
     return Volume(

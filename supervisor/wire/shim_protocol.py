@@ -29,6 +29,9 @@ OLDEST = 1
 """The versions that are spoken: shims of these are driven."""
 MAX_MESSAGE = 64 * 1024
 MAX_FDS = 5
+# In the container's bundle: where its shim listens, and what it is told to make.
+SOCKET_NAME = "shim.sock"
+CONFIG_NAME = "config.json"
 
 Message = dict[str, Any]
 

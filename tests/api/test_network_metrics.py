@@ -124,8 +124,11 @@ def test_both_commands_show_it(net: NetworkBox) -> None:
         assert done.returncode == 0, done.stderr
         shown = re.fullmatch(r"talker ([\d.]+)MB / ([\d.]+)MB\n", done.stdout)
         assert shown, done.stdout
-        assert float(shown[1]) == pytest.approx(2.1, abs=0.3)
-        assert float(shown[2]) == pytest.approx(5.3, abs=0.4)
+        # Some of it may have been sent again: the kernel says how much there was.
+        kernel = kernels(net, "talker")
+        assert kernel["rx_bytes"] > 2 * MIB
+        assert float(shown[1]) == pytest.approx(kernel["rx_bytes"] / 1e6, abs=0.1)
+        assert float(shown[2]) == pytest.approx(kernel["tx_bytes"] / 1e6, abs=0.1)
 
 
 def test_the_last_bytes_of_a_short_run_are_counted(net: NetworkBox) -> None:

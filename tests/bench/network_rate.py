@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+import json
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -17,9 +15,7 @@ from netplumb.plan import links
 from tests.bench.figures import Figure, median
 from tests.kernel.netplumb.rig import Space, run_operations
 
-PORT = 5201
-SECONDS = 0.4
-CHUNK = 1 << 20
+AMOUNT = "1G"
 GATEWAY = "10.77.0.1"
 BRIDGE_NF = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")  # of the thread's namespace
 
@@ -111,41 +107,18 @@ def _in_turns(
 
 
 def rate(way: Way) -> float:
-    """Megabytes a second by one connection; what arrives is thrown away by the kernel."""
+    """Megabytes a second by one connection of iperf3's, as the receiver counts them."""
     sender, receiver, address = way
-    with receiver.do(lambda: socket.create_server((address, PORT))) as listener:
-        received: list[int] = []
-
-        def take() -> None:
-            connection, _ = listener.accept()
-            into, total = bytearray(CHUNK), 0
-            with connection:
-                while got := connection.recv_into(into, CHUNK, socket.MSG_TRUNC):
-                    total += got
-            received.append(total)
-
-        thread = threading.Thread(target=take)
-        thread.start()
-        with sender.do(lambda: socket.create_connection((address, PORT))) as connection:
-            begun = time.perf_counter()
-            _send(connection, begun + SECONDS)
-            connection.shutdown(socket.SHUT_WR)
-            thread.join()
-            taken = time.perf_counter() - begun
-    return received[0] / taken / 1e6
-
-
-def _send(connection: socket.socket, until: float) -> None:
-    with _zeros() as source:
-        while time.perf_counter() < until:
-            os.sendfile(connection.fileno(), source, 0, CHUNK)
-
-
-@contextmanager
-def _zeros() -> Iterator[int]:
-    fd = os.memfd_create("zeros")
-    try:
-        os.pwrite(fd, bytes(CHUNK), 0)
-        yield fd
-    finally:
-        os.close(fd)
+    serve = ["iperf3", "--server", "--one-off", "--bind", address, "--forceflush"]
+    send = ["iperf3", "--client", address, "--bytes", AMOUNT, "--json"]
+    with receiver.do(lambda: subprocess.Popen(serve, stdout=subprocess.PIPE, text=True)) as server:
+        try:
+            assert server.stdout is not None
+            while "listening" not in (line := server.stdout.readline()):
+                assert line, "iperf3 --server has ended"
+            sent = sender.do(lambda: subprocess.run(send, check=True, stdout=subprocess.PIPE))
+        except BaseException:
+            server.kill()
+            raise
+    bits: float = json.loads(sent.stdout)["end"]["sum_received"]["bits_per_second"]
+    return bits / 8e6

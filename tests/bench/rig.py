@@ -78,11 +78,16 @@ class Rig:
 
     def lifecycle(self, client: Client, **host_config: Any) -> None:
         """Create, start, wait, delete of `true`; AssertionError unless it ended with 0."""
+        container = self.run_true(client, **host_config)
+        client.call("DELETE", f"/containers/{container}")
+
+    def run_true(self, client: Client, **host_config: Any) -> str:
+        """Create, start, wait of `true`; its id."""
         container = create(client, ["true"], **host_config)
         client.call("POST", f"/containers/{container}/start")
         answer = client.call("POST", f"/containers/{container}/wait")
-        client.call("DELETE", f"/containers/{container}")
         assert answer["StatusCode"] == 0, answer
+        return container
 
     def running(self, client: Client, **host_config: Any) -> str:
         """The id of a new container that sleeps."""

@@ -1,8 +1,7 @@
 """R47: each system call that a start makes fails in turn, by strace's hand.
 
-Of the zygote's forks, which become shim and init (the program is traced, too), and of the
-supervisor. Whatever the start is answered: the container can be removed, another one starts,
-and nothing is left.
+Of shim and init (the program is traced, too), and of the supervisor. Whatever the start is
+answered: the container can be removed, another one starts, and nothing is left.
 """
 
 from __future__ import annotations
@@ -47,15 +46,16 @@ CALL = re.compile(r"^(\d+) +(\w+)\(", re.MULTILINE)
 SLEEPS = ("sh", "-c", "echo up; sleep 1000")
 # Without ORLOP_CHAOS_FULL these are enough.
 FEW = {
-    "shim": [("clone3", 1), ("open_tree", 1), ("chroot", 1), ("sendmsg", 1), ("execve", 1)],
-    # The second message is the one that asks a shim to start.
-    "supervisor": [("mkdir", 1), ("openat", 1), ("sendmsg", 1), ("sendmsg", 2), ("fdatasync", 1)],
+    "shim": [("clone3", 1), ("open_tree", 1), ("pivot_root", 1), ("sendmsg", 1), ("execve", 1)],
+    # What is sent, with a descriptor and without one, asks for a shim and for the start.
+    "supervisor": [("mkdir", 1), ("openat", 1), ("sendmsg", 1), ("sendto", 1), ("fdatasync", 1)],
 }
 
 
 @contextmanager
 def traced(pids: list[int], output: Path, *options: str) -> Iterator[None]:
     """strace follows these processes for the length of the block."""
+    assert pids
     words = [word for pid in pids for word in ("-p", str(pid))]
     with subprocess.Popen(
         ["strace", "-f", "-o", str(output), *options, *words],
@@ -84,20 +84,27 @@ def wait_attached(strace: subprocess.Popen[bytes], count: int) -> None:
             said += data
 
 
-def zygotes(rig: Rig) -> list[int]:
-    """The zygote and its spares."""
+def shims_to_be(rig: Rig) -> list[int]:
+    """The zygote and its spares, and shims that wait for their next container."""
     found = []
-    for process in procfs.descendants(rig.daemon.pid):
+    for process in procfs.descendants(os.getpid()):
         with suppress(OSError):  # it has ended meanwhile
-            if Path(f"/proc/{process.pid}/cmdline").read_bytes().startswith(b"orlop-zygote"):
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
+            if words[0].startswith(b"orlop-zygote") or words == [b"orlop-shim"]:
                 found.append(process.pid)
     return found
 
 
 WHOSE: dict[str, Callable[[Rig], list[int]]] = {
-    "shim": zygotes,
+    "shim": shims_to_be,
     "supervisor": lambda rig: [rig.daemon.pid],
 }
+
+
+def traceable(rig: Rig, whose: str) -> list[int]:
+    """The processes that the next start's calls are of, once they are there."""
+    eventually(lambda: WHOSE[whose](rig))
+    return WHOSE[whose](rig)
 
 
 def start(rig: Rig) -> str:
@@ -119,7 +126,7 @@ def start(rig: Rig) -> str:
 def calls_of_a_start(rig: Rig, whose: str, folder: Path) -> list[tuple[str, int]]:
     """(name, number) of each system call, a process' own calls of that name counted from 1."""
     output = folder / "trace"
-    with traced(WHOSE[whose](rig), output):
+    with traced(traceable(rig, whose), output):
         assert start(rig) == "started"
     rig.ask("DELETE", "/containers/failing?force=1")
     counts = Counter(CALL.findall(output.read_text(errors="replace")))
@@ -127,13 +134,15 @@ def calls_of_a_start(rig: Rig, whose: str, folder: Path) -> list[tuple[str, int]
     for (_, name), count in counts.items():
         if name not in NEVER_FAIL and not (whose == "supervisor" and name in OF_THE_LOOP):
             most[name] = max(most[name], count)
-    return [(n, count + 1) for n in sorted(most) for count in range(min(most[n], MOST_OF_EACH))]
+    found = [(n, count + 1) for n in sorted(most) for count in range(min(most[n], MOST_OF_EACH))]
+    assert set(FEW[whose]) <= set(found), "these are not all that a start makes"
+    return found
 
 
 def fail_in(rig: Rig, whose: str, name: str, number: int) -> str:
     """Have that call fail in a start; what was answered, after all of it is gone again."""
     inject = ("-e", f"trace={name}", "-e", f"inject={name}:error=EIO:when={number}")
-    with traced(WHOSE[whose](rig), Path(os.devnull), *inject):
+    with traced(traceable(rig, whose), Path(os.devnull), *inject):
         answer = start(rig)
     if rig.daemon.running and not serves(rig):
         rig.daemon.kill()  # the event loop's own calls failed: systemd's watchdog sees to that
@@ -172,14 +181,19 @@ def test_each_system_call_of_a_start_fails(
     rig.daemon.start()
     at_rest = nested[1][-1]
     answers: Counter[str] = Counter()
-    wrong = []
+    wrong, ended = [], []
     for name, number in calls:
         try:
-            answers[fail_in(rig, whose, name, number)] += 1
+            answer = fail_in(rig, whose, name, number)
+            answers[answer] += 1
+            if answer in ("died", "stood still"):
+                ended.append(f"{name} {number}")
             rig.settled(at_rest)
         except AssertionError as error:
             wrong.append(f"{name} {number}: {error!s:.3000}")
             rig.daemon.kill()
             rig.daemon.start()
     assert not wrong, "\n\n".join(wrong)
-    tell(f"R47: {len(calls)} system calls of the {whose} fail in a start: {dict(answers)}, 0 left")
+    assert answers["refused"]
+    told = f"{dict(answers)}, 0 left{', the supervisor ended by ' * bool(ended)}{', '.join(ended)}"
+    tell(f"R47: {len(calls)} system calls of the {whose} fail in a start: {told}")

@@ -330,6 +330,7 @@ async def test_put_keeps_types_where_asked(tree: Tree, members: list[Any], messa
         [member("a/../../escape", b"x")],
         [member("x", type=tarfile.LNKTYPE, linkname="../../etc/passwd")],
         [member("x", type=tarfile.LNKTYPE, linkname="no/such/file")],
+        [member("x", type=tarfile.SYMTYPE, linkname="")],
         [member("x", type=tarfile.CHRTYPE, devmajor=0, devminor=0)],
         [member("etc/passwd/x", b"x")],
         [member("loop/x", b"x")],

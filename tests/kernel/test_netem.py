@@ -7,9 +7,9 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from netplumb.apply import namespace, trials
 from netplumb.apply.wiring import Pair, Wiring

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.plan.dns.message import Reply
 
@@ -12,8 +13,7 @@ LONGEST = 300  # seconds, whatever a server allows
 LARGEST_REPLY = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     reply: Reply
     since: float
     until: float

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from netplumb.errors import Malformed
 
@@ -45,8 +46,7 @@ class Code(IntEnum):
     BAD_VERSION = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(msgspec.Struct, frozen=True):
     """What a client says with its OPT record."""
 
     size: int
@@ -54,8 +54,7 @@ class Edns:
     dnssec_ok: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class Query(msgspec.Struct, frozen=True, kw_only=True):
     """A question. `name` is in lower case, without the last dot; `question` are its bytes as they
     came (clients look for the same case again). A label with a dot in it makes no name of ours:
     then `name` is "".
@@ -84,8 +83,7 @@ class Query:
         return self.question.lower(), dnssec, self.flags & _CHECKING_DISABLED
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One record of an answer, all of which belong to the question's name."""
 
     kind: int
@@ -155,8 +153,7 @@ def _assemble(query: Query, flags: int, count: int, records: bytes, options: byt
 # --- other servers' answers -------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """Another server's answer: its code, whether it was cut off, and how long it may be kept.
 
     `ttl` is in seconds, 0 for what may not be kept; `ttl_offsets` are where it counts down.
@@ -227,8 +224,7 @@ def _lifetime(
 # --- the wire -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True):
     """A record's head; its data begins at `offset`, its TTL 6 bytes before."""
 
     kind: int

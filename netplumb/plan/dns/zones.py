@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+
+import msgspec
 
 from netplumb.errors import Malformed
 from netplumb.plan.dns import message as dns
@@ -60,8 +61,7 @@ def _names(endpoint: Endpoint) -> dict[str, None]:
     return dict.fromkeys(name.lower().rstrip(".") for name in endpoint.names)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What the zones know of a question."""
 
     code: Code

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+
+import msgspec
 
 from netplumb.errors import Exhausted, Invalid, Taken
 from netplumb.plan.model import Subnet
 
 
-@dataclass(frozen=True, slots=True)
-class Pool:
+class Pool(msgspec.Struct, frozen=True):
     """`base`, to be cut into subnets of `length`."""
 
     base: Subnet

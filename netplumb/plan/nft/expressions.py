@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.plan.netlink import attribute, be32, be64, nested, text
 
@@ -35,8 +36,7 @@ def _register(unit: int) -> int:
     return _FIRST_REGISTER + unit
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(msgspec.Struct, frozen=True):
     """Something of a packet: the expression that loads it, its bytes, the number nft shows it by.
 
     `parts` stand behind the destination register in the expression's attributes.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.plan.netlink import (
     NLM_F_ACK,
@@ -41,16 +42,14 @@ _LONGEST_COMMENT = 127
 _HOST_ORDER = bytes((0, 4)) + struct.pack("=I", 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Expressions one after the other; the comment is what `nft list` shows."""
 
     comment: str
     expressions: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """Rules; with a `hook` packets come to it by themselves, in the order of priorities."""
 
     name: str
@@ -60,8 +59,7 @@ class Chain:
     priority: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Set:
+class Set(msgspec.Struct, frozen=True, kw_only=True):
     """A set, or with `data` a map, of concatenated fields."""
 
     name: str
@@ -69,8 +67,7 @@ class Set:
     data: tuple[Field, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True):
     """A set's key, or a map's key and data."""
 
     family: int
@@ -79,8 +76,7 @@ class Element:
     data: bytes = b""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class Table(msgspec.Struct, frozen=True, kw_only=True):
     """All of a table but its elements. `flags`: OWNER, PERSIST."""
 
     family: int

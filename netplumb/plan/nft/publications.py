@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from netplumb.errors import Taken
 from netplumb.plan.model import PortBinding, authority
@@ -13,8 +14,7 @@ from netplumb.plan.nft.objects import Element
 _Key = tuple[int, str, bytes]
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(msgspec.Struct):
     """An element and the bindings that need it."""
 
     element: Element

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from signal import SIGKILL
 
+from msgspec.structs import replace
+
 from supervisor.lifecycle.effects import Cleanup, Effect, Emit, KillCgroup, Persist, Spawn
 from supervisor.lifecycle.restart import starts_with_agent
 from supervisor.lifecycle.state import Phase, State
-from supervisor.lifecycle.values import replace
 
 Outcome = tuple[State, tuple[Effect, ...]]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from supervisor.errors import Conflict
 from supervisor.lifecycle.effects import Emit, Freeze, Persist, Thaw
 from supervisor.lifecycle.facts import Frozen, PauseRequested, Thawed, UnpauseRequested
 from supervisor.lifecycle.state import Phase, State
 from supervisor.lifecycle.transitions.common import ALREADY_PAUSED, Outcome
-from supervisor.lifecycle.values import replace
 
 
 def pause(state: State, fact: PauseRequested, now: float) -> Outcome:

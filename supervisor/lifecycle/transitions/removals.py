@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from supervisor.errors import Conflict
 from supervisor.lifecycle.effects import Emit, Forget, Persist
 from supervisor.lifecycle.facts import Cleaned, CleanFailed, RemoveRequested
 from supervisor.lifecycle.state import CLEAN_FAILED, Phase, State
 from supervisor.lifecycle.transitions.common import Outcome, clean, kill_all
-from supervisor.lifecycle.values import replace
 
 
 def remove(state: State, fact: RemoveRequested, now: float) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from supervisor.lifecycle.effects import Emit, KillCgroup, Persist, Signal, StartBackoff
 from supervisor.lifecycle.facts import (
     AgentStarted,
@@ -26,7 +28,6 @@ from supervisor.lifecycle.transitions.common import (
     spawn,
     wanted_by_agent,
 )
-from supervisor.lifecycle.values import replace
 
 
 def start(state: State, fact: StartRequested, now: float) -> Outcome:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from signal import SIGKILL
 
+from msgspec.structs import replace
+
 from supervisor.errors import Conflict
 from supervisor.lifecycle.effects import Effect, Emit, Persist, Signal, StartGrace, Thaw
 from supervisor.lifecycle.facts import (
@@ -24,7 +26,6 @@ from supervisor.lifecycle.transitions.common import (
     settle,
     wanted_by_agent,
 )
-from supervisor.lifecycle.values import replace
 
 
 def stop(state: State, fact: StopRequested, now: float) -> Outcome:

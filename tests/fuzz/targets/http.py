@@ -8,15 +8,15 @@ import os
 import socket
 import termios
 from collections.abc import Sequence
-from dataclasses import replace
 from urllib.parse import parse_qs
 
 import trio
 import trio.testing
 
 from supervisor.api import messages
+from supervisor.api.connection import Connection
 from supervisor.api.hangups import HangUps
-from supervisor.api.peer import peer_of
+from supervisor.api.lobby import Lobby
 from supervisor.api.server import Server
 from supervisor.docker import events, query
 from supervisor.docker.filters import decode_filters
@@ -106,18 +106,40 @@ async def _converse(data: bytes, hang_ups: HangUps) -> bytes:
             server._hang_ups = hang_ups
             await _load_networks(engine)
             read_only = bool(data[:1]) and bool(data[0] & 1)
-            peer = replace(peer_of(near), read_only=read_only)
-            nursery.start_soon(server._serve_connection, near, peer)
-            with trio.move_on_after(_PATIENCE) as patience:
-                await _send(client, pieces(data), engine)
-                answered = await _received(client)
-            # Who has asked for more waits for it, behind an answer without an end too.
-            waits = patience.cancelled_caught and _has_unread(near)
-            client.close()
-            _end_containers(engine)
+            over = trio.Event()
+
+            async def serve(connection: Connection) -> None:
+                await server._serve_connection(connection)
+                over.set()
+
+            def end(connection: Connection) -> None:
+                server._over(connection)
+                over.set()
+
+            lobby = Lobby(
+                server._patience,
+                answer=server._answered_at_once,
+                leave=lambda connection: nursery.start_soon(serve, connection),
+                over=end,
+            )
+            async with trio.open_nursery() as looking:
+                looking.start_soon(lobby.run)
+                server._welcome(lobby, near, read_only=read_only)
+                with trio.move_on_after(_PATIENCE) as patience:
+                    await _send(client, pieces(data), engine)
+                    answered = await _received(client)
+                # Who has asked for more waits for it, behind an answer without an end too.
+                waits = patience.cancelled_caught and _has_unread(near)
+                client.close()
+                _end_containers(engine)
+                with trio.move_on_after(_PATIENCE):
+                    await over.wait()
+                looking.cancel_scope.cancel()
+            lobby.close()
             nursery.cancel_scope.deadline = trio.current_time() + _PATIENCE
     assert waits or not patience.cancelled_caught, "the connection does not end"
-    assert not nursery.cancel_scope.cancelled_caught, "the server does not let go"
+    assert over.is_set(), "the server does not let go"
+    assert not nursery.cancel_scope.cancelled_caught, "the server leaves a task behind"
     assert not (read_only and engine.containers), "a read-only connection made a container"
     return answered
 

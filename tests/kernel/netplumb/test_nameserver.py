@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dnslib import (  # type: ignore[import-untyped, unused-ignore]
     A,
     DNSRecord,
 )
+from msgspec.structs import replace
 
 from netplumb.apply import upstream
 from netplumb.apply.nameserver import ADDRESS, Bounds, NameServer, open_nameserver

@@ -6,11 +6,12 @@ Every "no" has a "yes" beside it, over the same way with one thing changed.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from netplumb.apply.plumber import Plumber, open_plumber
 from netplumb.apply.settings import Settings

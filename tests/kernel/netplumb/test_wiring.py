@@ -8,11 +8,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from netplumb.apply.plumber import Plumber, open_plumber
 from netplumb.apply.settings import MARK, Settings

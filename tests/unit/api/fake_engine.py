@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import trio
 
 from supervisor.docker.create import CreateBody, command, merge_image
@@ -84,7 +85,7 @@ class FakeImages:
         raise NotFound(f"No such image: {name}")
 
     async def scratch(self, ref: str, binaries: Sequence[str]) -> Image:
-        image = replace(IMAGE, id=f"sha256:{secrets.token_hex(32)}", tags=(ref,))
+        image = msgspec.structs.replace(IMAGE, id=f"sha256:{secrets.token_hex(32)}", tags=(ref,))
         self.images.append(image)
         return image
 
@@ -363,7 +364,7 @@ class FakeEngine:
         if fd >= 0:
             send(fd, (stdcopy.header(1, len(text)) if framed else b"") + text)
             socket.close(fd)
-        session.view = replace(session.view, exit_code=3, pid=99)
+        session.view = msgspec.structs.replace(session.view, exit_code=3, pid=99)
 
     async def exec_inspect(self, exec_id: str) -> ExecView:
         if exec_id not in self.execs:

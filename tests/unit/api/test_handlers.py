@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from supervisor.api.handlers import HANDLERS
+from supervisor.api.handlers import HANDLERS, PROMPT
 from supervisor.docker.routes import ROUTES
 
 
 def test_routes_and_handlers_are_the_same_set() -> None:
-    assert set(HANDLERS) == set(ROUTES.values())
+    assert {*HANDLERS, *PROMPT} == set(ROUTES.values())
     assert len(set(ROUTES.values())) == len(ROUTES)

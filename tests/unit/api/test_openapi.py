@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.api.handlers import HANDLERS
+from supervisor.api.handlers import HANDLERS, PROMPT
 from supervisor.docker.openapi import describe, document, path_template
 from supervisor.docker.operations import OPERATIONS
 from supervisor.docker.routes import ROUTES, route
@@ -43,7 +43,7 @@ def test_each_route_is_described_as_its_handler_says(method: str, pattern: str, 
     assert operation["operationId"] == name
     path, variable = path_template(pattern)
     assert names(operation, "path") == [variable] * bool(variable)
-    first = (HANDLERS[name].__doc__ or "").strip().splitlines()[0]
+    first = ({**PROMPT, **HANDLERS}[name].__doc__ or "").strip().splitlines()[0]
     said = re.match(r"([A-Z]+) ([^?: ]+)(?:\?([\w,-]+))?", first)
     assert said, first
     assert (said[1], said[2]) == (method, path)

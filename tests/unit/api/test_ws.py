@@ -241,7 +241,12 @@ def other_version(request: bytes) -> bytes:
     return request.replace(b"Version: 13", b"Version: 12")
 
 
-@pytest.mark.parametrize("change", [no_key, no_upgrade, other_version])
+def without_host(request: bytes) -> bytes:
+    """As HTTP/1.0 may be."""
+    return request.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Host: x\r\n", b"")
+
+
+@pytest.mark.parametrize("change", [no_key, no_upgrade, other_version, without_host])
 async def test_what_is_no_websocket(api: Api, change: Callable[[bytes], bytes]) -> None:
     container = await api.create("sleep")
     target = f"/containers/{container}/attach/ws?{ALL}"

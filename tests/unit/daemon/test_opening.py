@@ -13,6 +13,7 @@ import trio
 from supervisor.daemon.config import Config
 from supervisor.daemon.main import serve
 from supervisor.daemon.opening import claimed, open_database
+from supervisor.daemon.pulse import Pulse
 from supervisor.errors import Conflict, Unavailable
 from supervisor.kernel.cgroups import Hierarchy, Layout
 from supervisor.store.database import Database
@@ -133,7 +134,7 @@ async def test_a_newer_schema_stops_the_daemon_before_it_does_anything(
     )
     before = contents(root.path)
     with pytest.raises(Unavailable, match=f"schema version {newer}"), trio.fail_after(10):
-        await serve(config)
+        await serve(config, Pulse())
     assert contents(root.path) | {"lock": b""} == before | {"lock": b""}
     assert sorted(os.listdir(tmp_path)) == ["data"]
 

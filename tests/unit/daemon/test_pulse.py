@@ -40,15 +40,31 @@ async def test_what_a_thread_could_not_wake_the_loop_for_is_heard(
         token.run_sync_soon(heard.set)
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(Pulse().beat)
+            beating = Pulse(threading.Event().set)
+            nursery.start_soon(beating.beat)
             await heard.wait()
             nursery.cancel_scope.cancel()
+    beating.over()
 
 
-async def test_it_is_over_with_its_task(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_loop_that_is_not_over_in_time_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pulse, "TICK_SECONDS", 0.01)
+    ended = threading.Event()
     with trio.move_on_after(0.05):
-        await Pulse().beat()
-    with trio.fail_after(30):
+        await Pulse(ended.set).beat()
+    assert ended.wait(30)
+
+
+async def test_it_looks_no_more_once_the_loop_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "TICK_SECONDS", 30.0)
+    ended = threading.Event()
+    beating = Pulse(ended.set)
+    with trio.move_on_after(0.05):
+        await beating.beat()
+    beating.over()
+    with trio.fail_after(20):
         while "orlop-pulse" in [thread.name for thread in threading.enumerate()]:
             await trio.sleep(0.01)
+    assert not ended.is_set()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from supervisor.docker.explain import Live, ProcessFacts, Subject, explain_json
 from supervisor.docker.explain_mounts import Purposes, Row, hidden_json, mounts_json
 from supervisor.spec.build import HostFacts, build_spec
@@ -90,7 +92,7 @@ def live(**changes: Any) -> Live:
             ProcessFacts(pids=(103, 4), parent=100, uid=0, command="child two"),
         ),
     )
-    return replace(base, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def test_at_rest_the_spec_is_told() -> None:
@@ -126,7 +128,9 @@ def test_shared_and_mapped_namespaces_at_rest() -> None:
     assert [kinds[kind] for kind in ("pid", "network", "uts", "ipc")] == [True, True, True, False]
     assert shared["hostname"]["inside"] == "host"
     asked = spec(ipc="container:abc")
-    joined = explain_json(replace(subject(asked), joined={"ipc": "container abc"}), None)
+    joined = explain_json(
+        msgspec.structs.replace(subject(asked), joined={"ipc": "container abc"}), None
+    )
     assert [i["joins"] for i in joined["namespaces"] if i["kind"] == "ipc"] == ["container abc"]
     assert [i["joins"] for i in joined["namespaces"] if i["kind"] == "pid"] == [""]
     mapped = explain_json(subject(spec(userns="private:100000:65536")), None)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.docker.commit import CommitOptions, commit_options, config_of, repository_tag
 from supervisor.docker.create import CreateBody

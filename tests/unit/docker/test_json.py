@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from supervisor.docker.create import merge_image
 from supervisor.docker.events import check_event_filters, event_json, event_matches

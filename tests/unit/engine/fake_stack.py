@@ -9,6 +9,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from netplumb.apply.plumber import Restored
 from netplumb.errors import NetworkError, Taken
 from netplumb.plan.model import Desired, Endpoint, Limits, PortBinding
@@ -287,7 +289,7 @@ class World:
         made = record({"NetworkMode": mode}, id=f"{len(self.containers) + 1:064x}", name=name)
         made.endpoints = endpoints
         made.options = replace(made.options, network=mode, **options)
-        made.state = replace(made.state, pid=os.getpid(), run=1)
+        made.state = msgspec.structs.replace(made.state, pid=os.getpid(), run=1)
         self.containers.append(Container(made))
         return self.containers[-1]
 

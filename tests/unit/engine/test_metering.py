@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import trio
+from msgspec.structs import replace
 
 from metrics.model import Container, End, Interface, Limits, Sample
-from metrics.parse.figures import Figures, Link
+from metrics.parse.figures import Figures, Link, Memory
 from metrics.serve import Metrics
 from netplumb.plan.ipam import Ledger
 from supervisor.engine.agent_metering import address_pools
 from supervisor.engine.events import EventBus
-from supervisor.engine.metering import Metering, exit_reason, interfaces, limits
+from supervisor.engine.metering import Metering, _encoded, exit_reason, interfaces, limits
 from supervisor.errors import Conflict, NotModified, Unavailable
 from supervisor.lifecycle.history import PastRun
 from supervisor.lifecycle.machine import Exit, Exited, Phase, State
@@ -309,6 +311,19 @@ def test_a_short_run_has_its_interfaces_though_its_record_has_none_any_more(
     watched.metering.networks_changed(container)
     assert list(entry.interfaces.indexes) == []
     watched.metrics.containers.removed("c")
+
+
+def test_parts_of_the_figures_are_encoded_once(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = Figures(memory=Memory(2, 4096, {"anon": 17}))
+    monkeypatch.setattr(watched.metrics, "sample", lambda _: Sample(0, 0, 1, figures))
+    monkeypatch.setattr(watched.metrics, "_pack", _encoded)
+    watched.metrics.containers.add(Container(id="c", name="c", image="i", cgroup="c"))
+    answers = [watched.metering.stats("c")[0] for _ in range(2)]
+    assert answers[0]["memory_stats"] is answers[1]["memory_stats"]
+    memory = json.loads(msgspec.json.encode(answers[1]))["memory_stats"]
+    assert (memory["usage"], memory["stats"]["anon"]) == (4096, 17)
 
 
 def test_who_shares_anothers_network_is_shown_with_its_interfaces(

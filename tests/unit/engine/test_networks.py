@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from netplumb.plan.ipam import Pool
 from supervisor.docker.network_body import IpamBody, NetworkBody, SubnetBody

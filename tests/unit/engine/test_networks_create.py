@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from netplumb.plan.ipam import Pool, unique_local_pool
 from supervisor.docker.network_body import IpamBody, NetworkBody, SubnetBody

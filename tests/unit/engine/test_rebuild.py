@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from supervisor.engine.rebuild import Loaded, load
 from supervisor.engine.record import Record, decode
 from supervisor.lifecycle.machine import Phase
-from supervisor.shim.shim import SOCKET_NAME
 from supervisor.store import record_copies
+from supervisor.wire.shim_protocol import SOCKET_NAME
 from tests.unit.engine.test_record import record
 
 ONE, TWO, THREE = (letter * 64 for letter in "abc")

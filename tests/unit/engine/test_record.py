@@ -53,6 +53,34 @@ def record(host: dict[str, Any] | None = None, **changes: Any) -> Record:
     )
 
 
+def test_how_a_state_is_written() -> None:
+    """Daemons of other versions read it: OCI's spelling of names, without what is the default."""
+    end = m.Exit(137, signal=9, oom_killed=True)
+    state = m.State(run=3, exit=end, policy=restart_policy("on-failure", 2), oom_kills=1)
+    assert json.loads(record(state=state).encode())["state"] == {
+        "run": 3,
+        "exit": {"code": 137, "signal": 9, "oomKilled": True},
+        "policy": {"name": "on-failure", "max": 2},
+        "oomKills": 1,
+    }
+
+
+def test_how_health_and_history_are_written() -> None:
+    health = Health(failing_streak=1, log=(Result(start_ns=1, end_ns=2, exit_code=1),))
+    past = PastRun(run=1, reason="error", code=1, memory_peak=7)
+    document = json.loads(record(health=health, history=(past,)).encode())
+    log = [{"startNs": 1, "endNs": 2, "exitCode": 1}]
+    assert document["health"] == {"failingStreak": 1, "log": log}
+    assert document["history"] == [{"run": 1, "reason": "error", "code": 1, "memoryPeak": 7}]
+
+
+@pytest.mark.parametrize("state", [{"pid": "7"}, {"phase": "asleep"}, {"exit": {}}, 7])
+def test_a_state_that_is_none_is_refused(state: Any) -> None:
+    document = json.loads(record().encode()) | {"state": state}
+    with pytest.raises(ProtocolError, match="container record"):
+        decode(json.dumps(document).encode())
+
+
 def test_text_that_is_no_utf8_survives() -> None:
     """The text of an error may have a path in it as the file system has it."""
     state = m.State(failure="/bin/\udcff: no such file")

@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from supervisor.engine.sandboxes import ASKED_SECONDS, RESERVED_SECONDS, Sandboxes
+from supervisor.engine.shim_client import ShimGone
 from supervisor.engine.task_network import TaskNetwork
 from supervisor.spec.build import HostFacts, build_spec
 from supervisor.spec.networks import EndpointOptions
@@ -115,6 +116,27 @@ async def test_the_spec_joins_a_network_that_is_ready(world: World) -> None:
         assert next(n for n in fitted.namespaces if n.type == "user").path == ""
         network.close()
         await network.end()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_shim_that_is_lost_is_no_lack_of_a_network(world: World, gone: bool) -> None:
+    asked: list[dict[str, str]] = []
+
+    async def request(_op: str, **fields: str) -> None:
+        asked.append(fields)
+
+    def take_network() -> int:
+        raise ShimGone("the shim ended before its container had a network")
+
+    made = container(world)
+    network = TaskNetwork(hosted(world, made))
+    shim: Any = SimpleNamespace(gone=gone, take_network=take_network, request=request)
+    await network.wire(shim)
+    if gone:
+        assert (network.refusal, asked) == (None, [])
+    else:
+        assert isinstance(network.refusal, ShimGone)
+        assert asked == [{"error": network.refusal.message}]
 
 
 async def test_one_that_is_not_started_soon_loses_it(world: World, autojump_clock: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from supervisor.docker.create import CreateBody
@@ -43,7 +44,7 @@ def shown(engine: Any, record: Record, container: Any = None) -> Any:
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "state": {"state": replace(record().state, pid=7, started_ns=5)},
+    "state": {"state": msgspec.structs.replace(record().state, pid=7, started_ns=5)},
     "name": {"name": "n2"},
     "body": {"body": CreateBody(image="other")},
     "mounts": {"mounts": (MountPoint(type="tmpfs", destination="/t", words=""),)},
@@ -57,7 +58,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 def test_the_same_as_long_as_nothing_changes() -> None:
     engine, of = Engine(), record()
     first, container = shown(engine, of)
-    of.state = replace(of.state)
+    of.state = msgspec.structs.replace(of.state)
     assert shown(engine, of, container)[0] is first
 
 
@@ -100,7 +101,7 @@ def test_a_network_that_has_gone_is_seen() -> None:
 
 
 def test_every_field_that_can_change_is_compared() -> None:
-    assert {field for field in Record.__slots__ if not field.startswith("_")} == {
+    assert {field for field in Record.__struct_fields__ if not field.startswith("_")} == {
         *CHANGES,
         # These stay as they were made, or change with the body.
         *("id", "created_ns", "image_id", "image_ref", "lowers", "rootfs_writable", "options"),

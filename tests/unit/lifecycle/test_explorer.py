@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from supervisor.errors import Conflict, NotModified
@@ -33,7 +33,6 @@ from supervisor.lifecycle.facts import (
 )
 from supervisor.lifecycle.machine import TABLE, Move, resume
 from supervisor.lifecycle.state import Phase, State, docker_status
-from supervisor.spec.codec import from_json, to_json
 from tests.unit.lifecycle.explorer import GRACE, Edge, explore
 
 HOLDS_A_RUN = {Phase.STARTING, Phase.RUNNING, Phase.PAUSED, Phase.STOPPING}
@@ -238,7 +237,7 @@ def test_a_run_that_was_killed_before_it_ran_is_killed_when_it_runs(edges: list[
 
 def test_states_survive_json(edges: list[Edge]) -> None:
     for state in {edge.after for edge in edges}:
-        assert from_json(State, json.loads(json.dumps(to_json(state)))) == state
+        assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
 
 
 def test_resume_asks_for_what_the_phase_waits_for(edges: list[Edge]) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from supervisor.lifecycle import health as h
 from supervisor.lifecycle.health import HEALTHY, STARTING, UNHEALTHY, Stage
@@ -28,7 +28,7 @@ class Run:
         self.announced: list[str] = []
         self.waits: list[float] = []
         self.effects: tuple[h.Effect, ...] = ()
-        check_ = replace(CHECK, **check)  # type: ignore[arg-type]  # retries is a float here
+        check_ = replace(CHECK, **check)
         self.state = h.State(check=check_, health=health or h.Health())
         self.take(h.Started(age))
 

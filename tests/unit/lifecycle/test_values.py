@@ -7,7 +7,6 @@ from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
-from supervisor.lifecycle.state import Exit, Phase, State
 from supervisor.lifecycle.values import replace
 from supervisor.spec.options import ContainerOptions
 
@@ -21,11 +20,11 @@ class Pair:
 
 
 def test_only_what_is_named_changes() -> None:
-    before = State(run=3, live=True, exit=Exit(1), policy=State().policy)
-    after = replace(before, phase=Phase.RUNNING, pid=7)
-    assert after == dataclasses.replace(before, phase=Phase.RUNNING, pid=7)
-    assert after.exit is before.exit
-    assert before.pid == 0
+    before = ContainerOptions(args=("true",), labels={"a": "b"})
+    after = replace(before, user="1", groups=("2",))
+    assert after == dataclasses.replace(before, user="1", groups=("2",))
+    assert after.labels is before.labels
+    assert before.user == ""
 
 
 def test_nothing_named_is_an_equal_value() -> None:

@@ -163,6 +163,30 @@ def test_what_is_not_known_is_left_out() -> None:
     assert answer["cpu_stats"]["cpu_usage"]["total_usage"] == 0
 
 
+def test_larger_parts_are_packed_once_for_what_they_are_made_of() -> None:
+    packed: list[object] = []
+
+    def pack(part: object) -> tuple[object]:
+        packed.append(part)
+        return (part,)
+
+    parts, now, earlier = Parts(pack), hybrid(), before()
+    plain = docker_stats(CONTAINER, now, earlier, MACHINE)
+    answers = [docker_stats(CONTAINER, now, earlier, MACHINE, parts) for _ in range(3)]
+    answer = answers[-1]
+    names = [name for name in plain if answer[name] == (plain[name],)]
+    assert names == ["precpu_stats", "blkio_stats", "memory_stats"]
+    assert len(packed) == len(names)
+    assert {name: answer[name] for name in plain.keys() - set(names)} == {
+        name: plain[name] for name in plain.keys() - set(names)
+    }
+    later = earlier._replace(at_ns=earlier.at_ns + 10**9, system_cpu=earlier.system_cpu + 1)
+    again = docker_stats(CONTAINER, now, later, MACHINE, parts)
+    assert again["preread"] != answer["preread"]
+    assert again["precpu_stats"] != answer["precpu_stats"]
+    assert again["memory_stats"] is answer["memory_stats"]
+
+
 def test_what_has_not_changed_is_made_once_and_what_has_changed_anew() -> None:
     parts = Parts()
     first = docker_stats(CONTAINER, hybrid(), before(), MACHINE, parts)

@@ -307,6 +307,26 @@ async def test_the_background_reads_only_a_few_files(
         assert asked == [True, True, False]
 
 
+async def test_one_at_rest_is_read_in_part_when_asked_for_and_wholly_at_its_end(
+    make: Make, tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    read = GroupFiles.read
+
+    def spy(files: GroupFiles, *, glance: bool, thorough: bool = False) -> Mapping[str, bytes]:
+        asked.append(thorough)
+        return read(files, glance=glance, thorough=thorough)
+
+    monkeypatch.setattr(GroupFiles, "read", spy)
+    sampler = make()
+    start(sampler, tmp_path)
+    assert sampler.sample(ID) is not None
+    assert asked == [False]
+    sampler.containers.ended(ID)
+    assert asked == [False, True]
+    sampler.close()
+
+
 async def test_an_earlier_sample_is_half_an_interval_old(
     make: Make, tmp_path: Path, autojump_clock: MockClock
 ) -> None:

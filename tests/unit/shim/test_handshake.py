@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from supervisor.errors import InitError
+from supervisor.kernel import process
 from supervisor.shim import handshake
 
 
@@ -42,9 +43,23 @@ def test_descriptors_come_with_it_and_are_not_passed_on(
     assert (packet, sender) == (b'{"pty": true}', os.getpid())
     (fd,) = fds
     assert not os.get_inheritable(fd)
-    handshake.close_all(fds)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(fd)
+    os.close(fd)
+
+
+def test_a_stranger_is_told_apart_and_its_descriptors_are_closed(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = ends
+    near.setblocking(False)
+    assert handshake.hear(near, os.getpid()) is None
+    before = process.descriptors()
+    handshake.send(far, {"pid": 1}, (far.fileno(),))
+    assert handshake.hear(near, os.getpid() + 1) == (b'{"pid": 1}', [], True)
+    assert process.descriptors() == before
+    handshake.send(far, {"pid": 1})
+    assert handshake.hear(near, os.getpid()) == (b'{"pid": 1}', [], False)
+    far.close()
+    assert handshake.hear(near, os.getpid() + 1) == (b"", [], False)
 
 
 def test_the_end_is_an_empty_packet(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -16,12 +16,12 @@ from supervisor.spec.types import Device, DeviceRule, Mount
 from supervisor.spec.user_ranges import (
     DEFAULT_SIZE,
     FIXED_POOL,
+    Allotment,
     IdRange,
     auto_size,
     is_auto,
     meant_for_host,
     next_free,
-    next_unused,
     obstacle,
     parse_pool,
     subordinate,
@@ -57,20 +57,18 @@ class Book:
     def __init__(self, pool: IdRange = POOL) -> None:
         self.pool = pool
         self.held: list[IdRange] = []
-        self.freed: list[IdRange] = []
-        self.after = pool.first
+        self.allotment = Allotment(pool, pool.first)
 
     def take(self, size: int) -> IdRange | None:
-        found = next_unused(self.pool, self.held, self.freed, size, self.after)
+        found = self.allotment.next(self.held, size)
         if found is not None:
             self.held.append(found)
-            self.freed = [one for one in self.freed if not one.overlaps(found)]
-            self.after = found.end
         return found
 
     def free(self, which: int) -> IdRange:
-        self.freed.append(self.held.pop(which % len(self.held)))
-        return self.freed[-1]
+        one = self.held.pop(which % len(self.held))
+        self.allotment.free(one)
+        return one
 
 
 def is_free(book: Book, size: int) -> bool:
@@ -120,6 +118,38 @@ def test_what_was_freed_is_given_again_only_after_all_others(
         free = {POOL.first + n * SIZE for n in range(SLOTS)} - held
         oldest = min(freed_at.get(first, -1) for first in free)
         assert freed_at.get(found.first, -1) == oldest
+
+
+def test_a_pool_that_went_round_is_not_searched_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[int] = []
+
+    def count(pool: IdRange, taken: Any, size: int, after: int) -> IdRange | None:
+        searched.append(size)
+        return next_free(pool, taken, size, after)
+
+    monkeypatch.setattr("supervisor.spec.user_ranges.next_free", count)
+    book = Book(ids(1000, 50 * SIZE))
+    given = []
+    for _ in range(200):
+        one = book.take(SIZE)
+        assert one is not None
+        given.append(one)
+        if len(book.held) > 20:
+            book.free(0)
+    assert given[50:100] == given[:50]
+    assert len(searched) <= 4
+
+
+def test_one_that_two_had_is_free_with_the_last_of_them() -> None:
+    book = Book(ids(1000, 2 * SIZE))
+    shared = book.take(SIZE)
+    assert shared is not None
+    book.held.append(shared)
+    book.take(SIZE)
+    book.free(0)
+    assert book.take(SIZE) is None
+    book.free(book.held.index(shared))
+    assert book.take(SIZE) == shared
 
 
 def test_ranges_of_others_are_gone_round() -> None:
