@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ET
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -97,12 +97,17 @@ def cases(report: Path) -> list[ET.Element]:
 
 
 def counts(report: Path) -> Counter[str]:
-    """How many tests passed, failed, skipped, had errors; nothing where there is no report."""
-    result: Counter[str] = Counter()
+    """How many tests passed, failed, skipped, had errors; nothing where there is no report.
+
+    A test that failed and whose clean-up then failed, too, stands in the report twice: it failed.
+    """
+    kinds: defaultdict[tuple[str | None, str | None], set[str]] = defaultdict(set)
     for case in cases(report):
-        kinds = {child.tag for child in case} & {"failure", "error", "skipped"}
-        words = {"failure": "failed", "error": "errors", "skipped": "skipped"}
-        result[words[min(kinds)] if kinds else "passed"] += 1
+        kinds[case.get("classname"), case.get("name")] |= {child.tag for child in case}
+    result: Counter[str] = Counter()
+    words = {"failure": "failed", "error": "errors", "skipped": "skipped"}
+    for found in kinds.values():
+        result[next((words[kind] for kind in words if kind in found), "passed")] += 1
     return result
 
 

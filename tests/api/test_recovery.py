@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from supervisor.store.table import Put, RecordTable
@@ -35,10 +35,11 @@ def parent(pid: int) -> int:
 
 
 def crash(box: Box, *pids: int) -> None:
-    """The supervisor is killed, then these."""
+    """The supervisor is killed, then these; a container may end with its shim before its turn."""
     box.daemon.kill()
     for pid in pids:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def records(box: Box) -> RecordTable:

@@ -17,6 +17,8 @@ REPORT = """<?xml version="1.0" encoding="utf-8"?>
 <testcase name="c"><skipped message="why"/></testcase>
 <testcase name="d"><failure message="no"/></testcase>
 <testcase name="e"><error message="oh"/></testcase>
+<testcase name="f"><failure message="no"/></testcase>
+<testcase name="f"><error message="and left things behind"/></testcase>
 </testsuite></testsuites>
 """
 
@@ -25,7 +27,7 @@ def test_counts(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     assert counts(report) == Counter()
     report.write_text(REPORT)
-    assert counts(report) == {"passed": 2, "skipped": 1, "failed": 1, "errors": 1}
+    assert counts(report) == {"passed": 2, "skipped": 1, "failed": 2, "errors": 1}
 
 
 def test_the_closing_line_sums_up() -> None:
@@ -40,13 +42,17 @@ def test_a_run_that_never_reported() -> None:
 
 
 STAYS, FINE = "def test_stays(): assert 0", "def test_fine(): pass"
-# Fails once: its file is there from then on.
+# Fails once, and so does its clean-up: its file is there from then on.
 GOES = """
-import pathlib
-def test_goes():
+import pathlib, pytest
+@pytest.fixture
+def seen():
     mark = pathlib.Path(__file__ + ".mark")
     seen = mark.exists()
     mark.touch()
+    yield seen
+    assert seen
+def test_goes(seen):
     assert seen
 """
 
