@@ -167,11 +167,23 @@ def start_time(pid: int) -> int:
 
     With the boot id and the pid it names a process for good; pids alone are used again.
     """
+    return _stat_field(pid, 22)
+
+
+def exit_status(pid: int) -> int:
+    """How a zombie ended, in the form of waitpid(2) (proc_pid_stat(5), field 52).
+
+    0 to whom may not trace it.
+    """
+    return _stat_field(pid, 52)
+
+
+def _stat_field(pid: int, number: int) -> int:
     path = f"/proc/{pid}/stat"
     try:
         with open(path, "rb") as file:
             # The name in field 2 may hold spaces and parentheses: count from its end.
-            return int(file.read().rpartition(b")")[2].split()[19])
+            return int(file.read().rpartition(b")")[2].split()[number - 3])
     except OSError as error:
         raise failed(error, "read", path) from None
     except IndexError:  # died between open and read

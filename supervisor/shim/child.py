@@ -24,10 +24,11 @@ from supervisor.wire.shim_protocol import Message
 
 
 class Child:
-    """One container's init; `pid` is 0 until it is cloned, `pidfd` -1 before and once it is reaped.
+    """One container's init; `pid` is 0 until it is cloned, `pidfd` -1 before and once it is dead.
 
     `error` is why nothing becomes of it. `on_ready` is told when it is set up, and whether it
-    waits for `go`; `on_silent`, maybe twice, when it has nothing more to say.
+    waits for `go`; `on_silent`, maybe twice, when it has nothing more to say; `on_dead` when it is
+    no more, even where it cannot be reaped yet.
     """
 
     def __init__(
@@ -39,12 +40,13 @@ class Child:
         mapped: int,
         on_ready: Callable[[bool], None],
         on_silent: Callable[[], None],
+        on_dead: Callable[[], None],
     ) -> None:
         """`empty`: the mount namespace that it copies (`hollow.make`); `mapped`: a user namespace
         with the container's ids that is ready, or -1.
         """
         self.spec, self.session, self.loop, self.empty = spec, session, loop, empty
-        self.on_ready, self.on_silent = on_ready, on_silent
+        self.on_ready, self.on_silent, self.on_dead = on_ready, on_silent, on_dead
         self.pid = 0
         self.pidfd = -1
         self.error: InitError | None = None
@@ -144,7 +146,8 @@ class Child:
             self._mapped = -1
         failpoints.hit("shim.cloned")
         prepared.close_binds()
-        self.pid, self.pidfd, self._sync = pid, pidfd, near
+        self._sync = near
+        self._is(pid, pidfd)
         self._only_from = pid if self._unborn else 0
         near.setblocking(False)
         self.loop.add(near.fileno(), IN, self._speaks)
@@ -177,6 +180,15 @@ class Child:
             pid_namespace=joined.get("pid", -1),
             not_for_it=(ours,),
         )
+
+    def _is(self, pid: int, pidfd: int) -> None:
+        self.pid, self.pidfd = pid, pidfd
+        self.loop.add(pidfd, IN, self._dies)
+
+    def _drop_pidfd(self) -> None:
+        self.loop.remove(self.pidfd)
+        os.close(self.pidfd)
+        self.pidfd = -1
 
     # --- what it says -------------------------------------------------------------------
 
@@ -220,8 +232,8 @@ class Child:
 
     def _take(self, message: Message, fds: list[int]) -> None:
         if "pid" in message:
-            os.close(self.pidfd)
-            self.pid, self.pidfd = message["pid"], process.pidfd_open(message["pid"])
+            self._drop_pidfd()
+            self._is(message["pid"], process.pidfd_open(message["pid"]))
             self._unborn = False
         elif message.get("pty"):
             self.session.use_terminal(fds[0])
@@ -233,6 +245,13 @@ class Child:
             self._fall_silent()
 
     # --- its end ------------------------------------------------------------------------
+
+    def _dies(self, _events: int) -> None:
+        pid = self.pid
+        while self._hear():
+            pass
+        if self.pid == pid:  # what has died did not only have the process born
+            self.on_dead()
 
     def kill(self) -> None:
         """SIGKILL; SIGCHLD brings the rest."""
@@ -250,13 +269,12 @@ class Child:
         return pid, status
 
     def ended(self) -> None:
-        """It was reaped: its last words may not have been read yet, and there will be no more."""
+        """It is dead: its last words may not have been read yet, and there will be no more."""
         while self._hear():
             pass
         self._fall_silent()
         self.on_silent()  # it may have left a holder of its end behind (--init without a pid ns)
-        os.close(self.pidfd)
-        self.pidfd = -1
+        self._drop_pidfd()
 
 
 def ended_early() -> InitError:

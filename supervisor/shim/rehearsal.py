@@ -164,6 +164,8 @@ class Scenery:
         self.real_open = os.open
         self.real_pair = socket.socketpair
         self.real_pipe = os.pipe2
+        self.real_pidfd = os.pidfd_open
+        self.pid = os.getpid()
         mine: dict[str, Callable[..., Any]] = {
             "open": self.open_file,
             "close": self.close_file,
@@ -176,7 +178,8 @@ class Scenery:
             if isinstance(value, types.BuiltinFunctionType) and name not in HARMLESS:
                 self.replace(os, name, mine.get(name, nothing))
         opening = {"_openat2": self.openat2, "_fsmount": self.detached}
-        opening |= dict.fromkeys(("_fsopen", "_open_tree", "_pidfd_open"), self.folder)
+        opening |= dict.fromkeys(("_fsopen", "_open_tree"), self.folder)
+        opening["_pidfd_open"] = self.somebody
         for module in [m for n, m in sys.modules.items() if n.startswith("supervisor.kernel.")]:
             for name, value in list(vars(module).items()):
                 if isinstance(value, FUNCTION):
@@ -215,6 +218,10 @@ class Scenery:
     def folder(self, *_: object) -> int:
         """Any folder."""
         return self.real_open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def somebody(self, *_: object) -> int:
+        """A pidfd of who lives on."""
+        return self.real_pidfd(self.pid)
 
     def detached(self, *_: object) -> int:
         """Another file than any folder: a target must not be the root."""
@@ -261,10 +268,10 @@ class Scenery:
             run()
         if not flags:
             self.speak({"ready": True}, {"pid": SESSION})
-            return STAGE, self.folder()
+            return STAGE, self.somebody()
         self.speak({"ready": True})
         os.write(self.pipes[1], b"played\n")
-        return INIT, self.folder()
+        return INIT, self.somebody()
 
     def speak(self, *messages: dict[str, object]) -> None:
         """Say what the child would, on its end of the pair made last."""

@@ -138,7 +138,8 @@ class Shim:
         self.log = LogFile(self.spec.log) if self.spec.log.path else None
         self.session = Session(self.loop, log=self.log, stdin_once=self.spec.stdin_once)
         self.child = Child(
-            *(self.spec, self.session, self.loop, self.empty, user), self._ready, self._silent
+            *(self.spec, self.session, self.loop, self.empty, user),
+            *(self._ready, self._silent, self._dead),
         )
         self._add_peer(control)
         self._listen()
@@ -229,10 +230,21 @@ class Shim:
                 return
             if pid == 0:
                 return
-            if pid == self.child.pid:
+            if pid == self.child.pid and self.child.pidfd >= 0:
                 self._init_ended(status)
                 continue
             self.execs.child_ended(pid, status)
+
+    def _dead(self) -> None:
+        """Init is, and we may have heard nothing: who traces it has it first, and may keep it."""
+        self._reap(0)
+        if self.child.pidfd < 0:
+            return
+        try:
+            status = process.exit_status(self.child.pid)
+        except OSError:
+            return  # let go this moment: SIGCHLD comes
+        self._init_ended(status)
 
     def _init_ended(self, status: int) -> None:
         self.status = status

@@ -23,7 +23,7 @@ from tests.attacks.hostile import begin, execute
 from tests.attacks.rounds import rounds
 from tests.support import places
 
-TRACER = Path(__file__).with_name("tracer.c")
+PROGRAMS = [Path(__file__).with_name(name) for name in ("tracer.c", "holder.c")]
 NAME = "orlop-shim"
 """What a process is called until it is the container's program."""
 OF_THE_HOST = {"UsernsMode": "host"}
@@ -43,10 +43,11 @@ NAMESPACES = (
 
 @pytest.fixture(scope="module")
 def tracer() -> Iterator[Path]:
-    """A folder with the program."""
+    """A folder with the programs."""
     with places.short_folder() as folder:
-        command = ["gcc", "-O1", "-static", "-o", str(folder / "tracer"), str(TRACER)]
-        subprocess.run(command, check=True)
+        for source in PROGRAMS:
+            command = ["gcc", "-O1", "-static", "-o", str(folder / source.stem), str(source)]
+            subprocess.run(command, check=True)
         yield folder
 
 
@@ -124,6 +125,48 @@ def test_a_tracer_gets_nothing_by_who_joins(box: Box, tracer: Path) -> None:
 
         repeat(4, joiner)
     check(caught, mask(DEFAULT), cgroup="other")
+
+
+def test_a_tracer_hides_no_end(box: Box, tracer: Path) -> None:
+    """A process that is traced is its parent's to reap only when the tracer has let it go."""
+    host = {"Binds": [f"{tracer}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **OF_THE_HOST}
+    it = begin(box, "/trace/holder /stop", HostConfig=host)
+    eventually(lambda: "ready" in box.logs(it))
+    for number in range(rounds(3)):
+        pids = end_two(box, it, held=2 * number)
+    Path(f"/proc/{box.state(it)['Pid']}/root/stop").touch()
+    box.wait_for(it, "exited")
+    eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+def end_two(box: Box, it: str, held: int) -> list[int]:
+    """One that joins `it` ends by itself, one is killed; `it` has `held` processes already."""
+    joins = {"PidMode": f"container:{it}", **OF_THE_HOST}
+    ends, stays = (
+        begin(box, script, HostConfig=joins)
+        for script in ("while [ ! -e /go ]; do :; done; exit 7", "while :; do :; done")
+    )
+    eventually(lambda: box.logs(it).count("holds") >= held + 2)
+    pids = [int(box.state(ref)["Pid"]) for ref in (ends, stays)]
+    shims = [parent(pid) for pid in pids]
+    Path(f"/proc/{pids[0]}/root/go").touch()
+    box.wait_for(ends, "exited")
+    box.daemon.request("POST", f"/containers/{stays}/kill")
+    box.wait_for(stays, "exited")
+    for ref, code in ((ends, 7), (stays, 137)):
+        assert (box.state(ref)["ExitCode"], box.state(ref)["Error"]) == (code, "")
+        box.daemon.request("DELETE", f"/containers/{ref}")
+    assert all("State:\tZ" in status(pid) for pid in pids), "none was held: this shows nothing"
+    eventually(lambda: not any(Path(f"/proc/{shim}").exists() for shim in shims))
+    return pids
+
+
+def parent(pid: int) -> int:
+    return int(status(pid).partition("PPid:")[2].split()[0])
+
+
+def status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 def test_the_tracer_catches_a_naive_session(box: Box, tracer: Path) -> None:

@@ -288,6 +288,18 @@ def test_start_time_of_nobody() -> None:
     assert error_of(process.start_time, 2**22 + 1) == "ENOENT"
 
 
+def test_exit_status_before_anybody_has_reaped() -> None:
+    for code in (7, -9):
+        pid = os.fork()
+        if pid == 0:
+            os.kill(os.getpid(), max(0, -code))
+            os._exit(code)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert os.waitstatus_to_exitcode(process.exit_status(pid)) == code
+        os.waitpid(pid, 0)
+        assert error_of(process.exit_status, pid) == "ENOENT"
+
+
 def test_oom_score_adj() -> None:
     def body() -> str:
         process.set_oom_score_adj(777)
