@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.docker.disk_usage import ContainerUsage, DiskUsage, ImageUsage, VolumeUsage
 from supervisor.engine import view
+from supervisor.store.folder_sizes import FolderSize
 from supervisor.store.volumes import Volume
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def disk_usage(
         containers=[_of_container(engine, c, written_by.get(c.id, 0)) for c in containers]
         if "container" in objects
         else None,
-        volumes=[_of_volume(engine, v, sizes.get(v.mountpoint, 0)) for v in volumes]
+        volumes=[_of_volume(engine, v, sizes.get(v.mountpoint)) for v in volumes]
         if "volume" in objects
         else None,
     )
@@ -64,19 +65,19 @@ def _layers(engine: Engine, containers: Iterable[Container]) -> dict[str, str]:
     }
 
 
-def _by_container(layers: Mapping[str, str], sizes: Mapping[str, int]) -> dict[str, int]:
-    return {id: sizes[folder] for id, folder in layers.items() if folder in sizes}
+def _by_container(layers: Mapping[str, str], sizes: Mapping[str, FolderSize]) -> dict[str, int]:
+    return {id: sizes[folder].content for id, folder in layers.items() if folder in sizes}
 
 
-def _told(engine: Engine, layers: Mapping[str, str]) -> Callable[[str, int], None]:
-    """Metrics have the sizes of writable layers, too."""
+def _told(engine: Engine, layers: Mapping[str, str]) -> Callable[[str, FolderSize], None]:
+    """Metrics have what writable layers take on the disk."""
     owners = {folder: id for id, folder in layers.items()}
     # Not the layer's own folder: it may be gone by now, and is on the same file system.
     place = os.fspath(engine.host.root.containers)
 
-    def tell(folder: str, size: int) -> None:
+    def tell(folder: str, size: FolderSize) -> None:
         if folder in owners:
-            engine.metering.written(owners[folder], place, size)
+            engine.metering.written(owners[folder], place, size.on_disk)
 
     return tell
 
@@ -90,5 +91,6 @@ def _of_container(engine: Engine, container: Container, size: int) -> ContainerU
     )
 
 
-def _of_volume(engine: Engine, volume: Volume, size: int) -> VolumeUsage:
-    return VolumeUsage(volume=volume, size=size, users=len(engine.volumes.users(volume.name)))
+def _of_volume(engine: Engine, volume: Volume, size: FolderSize | None) -> VolumeUsage:
+    content = size.content if size is not None else 0
+    return VolumeUsage(volume=volume, size=content, users=len(engine.volumes.users(volume.name)))

@@ -133,7 +133,8 @@ class Volumes:
             with suppress(NotFound, Conflict):  # removed, or taken, a moment ago
                 await self.remove(volume.name, force=False)  # which asks once more
                 names.append(volume.name)
-                reclaimed += sizes.get(volume.mountpoint, 0)
+                if volume.mountpoint in sizes:
+                    reclaimed += sizes[volume.mountpoint].content
         self.host.bus.publish(KIND, "prune", "", {"reclaimed": str(reclaimed)})
         return names, reclaimed
 

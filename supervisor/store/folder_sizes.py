@@ -1,9 +1,10 @@
-"""What folders take on the disk: one look for all who ask at the same time."""
+"""What folders hold and take on the disk: one look for all who ask at the same time."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable
+from typing import NamedTuple
 
 import trio
 
@@ -12,10 +13,18 @@ from supervisor.store.work import work
 
 log = logging.getLogger("orlop.store")
 
-Tell = Callable[[str, int], None]
+
+class FolderSize(NamedTuple):
+    """Of a folder and all below it."""
+
+    content: int  # bytes in regular files, as docker and images count
+    on_disk: int  # bytes in blocks, those of folders included
 
 
-def _nobody(_folder: str, _size: int) -> None: ...
+Tell = Callable[[str, FolderSize], None]
+
+
+def _nobody(_folder: str, _size: FolderSize) -> None: ...
 
 
 class FolderSizes:
@@ -24,12 +33,12 @@ class FolderSizes:
     def __init__(self) -> None:
         self._looks: dict[str, _Look] = {}
 
-    async def of(self, folders: Iterable[str], tell: Tell = _nobody) -> dict[str, int]:
-        """Bytes on the disk by folder; without those of which that cannot be said.
+    async def of(self, folders: Iterable[str], tell: Tell = _nobody) -> dict[str, FolderSize]:
+        """Sizes by folder; without those of which that cannot be said.
 
         `tell` is called for each folder that was looked into for this question.
         """
-        found: dict[str, int] = {}
+        found: dict[str, FolderSize] = {}
         left = set(folders)
         while left:
             looks = {self._looks[folder] for folder in left if folder in self._looks}
@@ -64,19 +73,19 @@ class _Look:
     def __init__(self, folders: Collection[str]) -> None:
         self.folders = frozenset(folders)
         self.over = trio.Event()
-        self.sizes: dict[str, int] | None = None
+        self.sizes: dict[str, FolderSize] | None = None
 
 
-async def _sizes(folders: Collection[str]) -> dict[str, int]:
+async def _sizes(folders: Collection[str]) -> dict[str, FolderSize]:
     try:
         usages = (await work("usages", {"folders": list(folders)}))["usages"]
     except OrlopError as error:
         log.warning("the sizes of %d folders: %s", len(folders), error)
         return {}
-    sizes: dict[str, int] = {}
+    sizes: dict[str, FolderSize] = {}
     for folder, usage in zip(folders, usages, strict=True):
         if "error" in usage:  # it is being removed
             log.info("the size of %s: %s", folder, usage["error"])
         else:
-            sizes[folder] = usage["size"]
+            sizes[folder] = FolderSize(usage["bytes"], usage["size"])
     return sizes

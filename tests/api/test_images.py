@@ -598,7 +598,11 @@ def test_images_in_use_stay(clean: Box, tmp_path: Path) -> None:
     assert clean.ok("exec", container, "cat", "/latest") == "1"
     usage = clean.daemon.request("GET", "/system/df")[1]
     [row] = usage["Containers"]
-    assert row["SizeRootFs"] == row["SizeRw"] + usage["Images"][0]["Size"]
+    assert row["SizeRw"] == 0, "folders, and what is left to the container, are not written by it"
+    assert row["SizeRootFs"] == usage["Images"][0]["Size"]
+    clean.ok("exec", container, "sh", "-c", "echo hello > /written")
+    [row] = clean.daemon.request("GET", "/containers/json?size=1")[1]
+    assert (row["SizeRw"], row["SizeRootFs"]) == (6, 6 + usage["Images"][0]["Size"])
     assert "used" in clean.ok("system", "df", "-v")
 
 

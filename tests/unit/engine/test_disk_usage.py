@@ -8,6 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from supervisor.engine.disk_usage import written
+from supervisor.store.folder_sizes import FolderSize
+
+SIZE = FolderSize(content=5, on_disk=512)
 
 
 class Sizes:
@@ -18,9 +21,11 @@ class Sizes:
         self.shared = shared
         self.asked: list[str] = []
 
-    async def of(self, folders: Iterable[str], tell: Callable[[str, int], None]) -> dict[str, int]:
+    async def of(
+        self, folders: Iterable[str], tell: Callable[[str, FolderSize], None]
+    ) -> dict[str, FolderSize]:
         self.asked = list(folders)
-        found = {folder: 512 for folder in self.asked if Path(folder).parent.name != self.gone}
+        found = {folder: SIZE for folder in self.asked if Path(folder).parent.name != self.gone}
         for folder, size in found.items():
             if Path(folder).parent.name != self.shared:
                 tell(folder, size)
@@ -51,11 +56,11 @@ async def test_all_layers_are_one_question() -> None:
     engine = Engine(sizes := Sizes())
     found = await ask(engine, container("a"), container("b"), container("c", writable=True))
     assert sizes.asked == ["/data/containers/a/upper", "/data/containers/b/upper"]
-    assert found == {"a": 512, "b": 512}, "a folder that is written to itself has no layer"
+    assert found == {"a": 5, "b": 5}, "a folder that is written to itself has no layer"
 
 
 async def test_metrics_hear_once_of_what_is_known() -> None:
     engine = Engine(Sizes(gone="b", shared="c"))
     found = await ask(engine, container("a"), container("b"), container("c"))
-    assert found == {"a": 512, "c": 512}
+    assert found == {"a": 5, "c": 5}
     assert engine.told == [("a", "/data/containers", 512)], "of a place that cannot go meanwhile"

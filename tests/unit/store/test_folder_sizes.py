@@ -10,7 +10,7 @@ import trio.testing
 
 from supervisor.errors import Unavailable
 from supervisor.store import folder_sizes
-from supervisor.store.folder_sizes import FolderSizes
+from supervisor.store.folder_sizes import FolderSize, FolderSizes
 
 
 class Worker:
@@ -31,7 +31,14 @@ class Worker:
         return {"usages": [self._usage(folder, turn) for folder in arguments["folders"]]}
 
     def _usage(self, folder: str, turn: int) -> dict[str, Any]:
-        return {"error": "it is gone"} if folder == "gone" else {"size": 100 * turn + len(folder)}
+        if folder == "gone":
+            return {"error": "it is gone"}
+        return {"bytes": 100 * turn + len(folder), "size": 4096 * turn, "inodes": 1}
+
+
+def seen(content: int) -> FolderSize:
+    """What the worker says of what it looked into in the turn that its hundreds tell."""
+    return FolderSize(content, on_disk=4096 * (content // 100))
 
 
 @pytest.fixture
@@ -52,7 +59,7 @@ class Asking:
     def __init__(self, sizes: FolderSizes, nursery: trio.Nursery) -> None:
         self._sizes = sizes
         self._nursery = nursery
-        self.answers: dict[int, dict[str, int]] = {}
+        self.answers: dict[int, dict[str, FolderSize]] = {}
         self._asked = 0
 
     async def ask(self, *folders: str, by: trio.Nursery | None = None) -> None:
@@ -67,7 +74,7 @@ class Asking:
 
 async def test_one_worker_for_all_folders(worker: Worker, sizes: FolderSizes) -> None:
     worker.go.set()
-    assert await sizes.of(["a", "bb", "a"]) == {"a": 101, "bb": 102}
+    assert await sizes.of(["a", "bb", "a"]) == {"a": seen(101), "bb": seen(102)}
     assert worker.begun == [["a", "bb"]]
 
 
@@ -85,10 +92,12 @@ async def test_who_asks_meanwhile_gets_the_same_answer(worker: Worker, sizes: Fo
         await asking.ask("bb", "ccc")
         assert worker.begun == [["a", "bb"], ["ccc"]], "only what nobody looks into yet"
         worker.go.set()
-    assert [asking.answers[number] for number in range(5)] == [{"a": 101, "bb": 102}] * 5
-    assert asking.answers[5] == {"bb": 102}
-    assert asking.answers[6] == {"bb": 102, "ccc": 203}
-    assert await sizes.of(["a"]) == {"a": 301}, "a later question has an answer of its own"
+    assert [asking.answers[number] for number in range(5)] == [
+        {"a": seen(101), "bb": seen(102)}
+    ] * 5
+    assert asking.answers[5] == {"bb": seen(102)}
+    assert asking.answers[6] == {"bb": seen(102), "ccc": seen(203)}
+    assert await sizes.of(["a"]) == {"a": seen(301)}, "a later question has an answer of its own"
 
 
 async def test_a_look_that_is_broken_off_is_begun_by_one_who_waits(
@@ -104,7 +113,7 @@ async def test_a_look_that_is_broken_off_is_begun_by_one_who_waits(
         await trio.testing.wait_all_tasks_blocked()
         worker.go.set()
     assert worker.begun == [["a", "bb"], ["a"]], "once, although two had waited"
-    assert asking.answers == {1: {"a": 201}, 2: {"a": 201}}
+    assert asking.answers == {1: {"a": seen(201)}, 2: {"a": seen(201)}}
 
 
 @pytest.mark.parametrize("dies", [True, False])
@@ -113,14 +122,14 @@ async def test_what_cannot_be_said_is_left_out(
 ) -> None:
     worker.dies = dies
     worker.go.set()
-    assert await sizes.of(["gone", "here"]) == ({} if dies else {"here": 104})
+    assert await sizes.of(["gone", "here"]) == ({} if dies else {"here": seen(104)})
     assert len(worker.begun) == 1, "it is not tried again and again"
 
 
 async def test_each_look_is_told_of_once(worker: Worker, sizes: FolderSizes) -> None:
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, FolderSize]] = []
 
-    def tell(folder: str, size: int) -> None:
+    def tell(folder: str, size: FolderSize) -> None:
         told.append((folder, size))
 
     async def ask(*folders: str) -> None:
@@ -132,4 +141,4 @@ async def test_each_look_is_told_of_once(worker: Worker, sizes: FolderSizes) -> 
         nursery.start_soon(ask, "a", "gone", "bb")
         await trio.testing.wait_all_tasks_blocked()
         worker.go.set()
-    assert sorted(told) == [("a", 101), ("bb", 202)]
+    assert sorted(told) == [("a", seen(101)), ("bb", seen(202))]
