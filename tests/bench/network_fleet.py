@@ -23,7 +23,7 @@ from tests.bench import network_rate
 from tests.bench.client import Client
 from tests.bench.figures import Figure, median, spread
 from tests.bench.fleet import KIB_PER_MB, cpu_seconds, memory
-from tests.bench.rig import CLIENTS, IMAGE, Rig, Sizes, create, descriptors, rig
+from tests.bench.rig import CLIENTS, IMAGE, Rig, Sizes, create, rig
 from tests.support import places
 from tests.support.network_storm import Storm, namespaces_held
 from tests.support.procfs import descendants
@@ -351,8 +351,9 @@ class Standing:
     def __init__(self, box: NetworkBox) -> None:
         self.footprint = Footprint.take(box)
         self.namespaces = namespaces_held(box.daemon)
-        self.processes = len(descendants(box.daemon.warden.pid))
-        self.descriptors = descriptors(box.daemon.pid)
+        # Of the shims that wait for their next container there are now more, now fewer.
+        self.processes = len(descendants(box.daemon.warden.pid)) - box.daemon.idle_shims()
+        self.descriptors = box.daemon.open_files()
 
     def same(self, other: Standing) -> bool:
         """Nothing more or less."""
