@@ -67,7 +67,6 @@ from supervisor.kernel.probe import Feature, probe
 from supervisor.lifecycle import ids
 from supervisor.lifecycle import machine as m
 from supervisor.lifecycle.restart import RestartPolicy, restart_policy
-from supervisor.lifecycle.values import replace
 from supervisor.oci.platform import of_machine
 from supervisor.oci.reference import Reference
 from supervisor.registry.config import RegistryConfig
@@ -76,6 +75,7 @@ from supervisor.spec.mount_points import MountPoint
 from supervisor.spec.options import ContainerOptions
 from supervisor.spec.signals import parse_signal
 from supervisor.spec.types import Spec
+from supervisor.spec.values import replace
 from supervisor.store.images import Image, ImageStore
 from supervisor.store.removal import ImageUse
 from supervisor.store.row_copies import RowCopies

@@ -28,11 +28,11 @@ from supervisor.engine.network_records import BRIDGE, HOST, NULL, Network
 from supervisor.engine.record import Record
 from supervisor.errors import Conflict, Forbidden, InvalidArgument, NotFound, OrlopError
 from supervisor.lifecycle.machine import Phase
-from supervisor.lifecycle.values import replace
 from supervisor.spec import networks as spec
 from supervisor.spec.etc_files import parse_extra_host
 from supervisor.spec.networks import CONTAINER_PREFIX, EndpointOptions
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.values import replace
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container

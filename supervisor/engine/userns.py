@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,7 @@ from supervisor.spec.user_ranges import (
     obstacle,
     unmappable,
 )
+from supervisor.spec.values import replace
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container

@@ -5,6 +5,7 @@ Nothing here knows which containers there are: who asks says which ranges are ta
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -184,7 +185,8 @@ class Allotment:
     def __init__(self, pool: IdRange, after: int) -> None:
         self.pool = pool
         self._after = after
-        self._freed: dict[IdRange, None] = {}  # since the daemon's start, oldest first
+        # Since the daemon's start, oldest first.
+        self._freed: OrderedDict[IdRange, None] = OrderedDict()
         self._clear = IdRange(first=pool.first, size=0)  # nobody had these
         self._nowhere = pool.size + 1  # so many in a row that nobody had are nowhere
 
@@ -223,13 +225,13 @@ class Allotment:
 
     def _oldest(self, taken: Sequence[IdRange], size: int) -> IdRange | None:
         """What was freed first, if that is as many."""
-        for one in list(self._freed):
-            if _any_overlaps(taken, one):
-                del self._freed[one]  # another has it, too, whose end is told as well
-            elif one.size != size:
+        while self._freed:
+            one = next(iter(self._freed))
+            shared = _any_overlaps(taken, one)  # another has it, too, whose end is told as well
+            if not shared and one.size != size:
                 return None
-            else:
-                del self._freed[one]
+            del self._freed[one]
+            if not shared:
                 return one
         return None
 
@@ -237,7 +239,8 @@ class Allotment:
         """Whatever there is, of the oldest as few as can be."""
         found = next_unused(self.pool, taken, tuple(self._freed), size, self._after)
         if found is not None:
-            self._freed = {one: None for one in self._freed if not one.overlaps(found)}
+            for one in [one for one in self._freed if one.overlaps(found)]:
+                del self._freed[one]
             if found.overlaps(self._clear):
                 self._clear = IdRange(first=found.end, size=0)
         return found

@@ -102,6 +102,7 @@ def _compared(
 def _fleets(ours: Rig, theirs: Rig, count: int) -> list[Figure]:
     """Rates of starts and removals, the best of the rounds, and what a container's shim weighs."""
     figures: list[Figure] = []
+    weights: tuple[float, float] = (0, 0)
     for mode in TIMES_AS_FAST:
         rounds = [(_fleet(ours, count, mode), _fleet(theirs, count, mode)) for _ in range(ROUNDS)]
         (started, removed, _), (they_started, they_removed, _) = (
@@ -112,7 +113,8 @@ def _fleets(ours: Rig, theirs: Rig, count: int) -> list[Figure]:
             *_rates(f"create+start {what}", started, they_started, START_OF_DOCKERD[mode]),
             *_rates(f"rm -f {what}", removed, they_removed, REMOVE_OF_DOCKERD[mode]),
         ]
-    weight, their_weight = (side[2] for side in rounds[-1])
+        weights = rounds[-1][0][2], rounds[-1][1][2]
+    weight, their_weight = weights
     return [
         *figures,
         *_figures(

@@ -7,8 +7,8 @@ from dataclasses import FrozenInstanceError, dataclass
 
 import pytest
 
-from supervisor.lifecycle.values import replace
 from supervisor.spec.options import ContainerOptions
+from supervisor.spec.values import replace
 
 
 @dataclass(frozen=True, slots=True)
