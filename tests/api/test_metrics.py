@@ -129,11 +129,13 @@ def test_top_shows_what_all_containers_use(box: Box) -> None:
 
     def used_and_throttled() -> bool:
         found.update(rows())
-        return not {"--", "0.0"} & {found["busy"]["CPU %"], found["busy"]["THR %"]}
+        if {"--", "0.0"} & {found["busy"]["CPU %"], found["busy"]["THR %"]}:
+            return False
+        # A moment in which this machine stood still counts as the container's.
+        return 1 < float(found["busy"]["CPU %"]) < 40
 
     eventually(used_and_throttled, 20)
     assert list(found) == ["busy", "idle"]  # who uses most comes first
-    assert 1 < float(found["busy"]["CPU %"]) < 40
     assert (found["busy"]["LIMIT"], found["busy"]["PIDS"]) == ("100M", "1")
     assert found["idle"]["THR %"] == "--"
 
