@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.docker.disk_usage import ContainerUsage, DiskUsage, ImageUsage, VolumeUsage
 from supervisor.engine import view
-from supervisor.store.folder_sizes import FolderSize
+from supervisor.store.folder_sizes import NOTHING, FolderSize
 from supervisor.store.volumes import Volume
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def disk_usage(
         containers=[_of_container(engine, c, written_by.get(c.id, 0)) for c in containers]
         if "container" in objects
         else None,
-        volumes=[_of_volume(engine, v, sizes.get(v.mountpoint)) for v in volumes]
+        volumes=[_of_volume(engine, v, sizes.get(v.mountpoint, NOTHING).content) for v in volumes]
         if "volume" in objects
         else None,
     )
@@ -91,6 +91,5 @@ def _of_container(engine: Engine, container: Container, size: int) -> ContainerU
     )
 
 
-def _of_volume(engine: Engine, volume: Volume, size: FolderSize | None) -> VolumeUsage:
-    content = size.content if size is not None else 0
-    return VolumeUsage(volume=volume, size=content, users=len(engine.volumes.users(volume.name)))
+def _of_volume(engine: Engine, volume: Volume, size: int) -> VolumeUsage:
+    return VolumeUsage(volume=volume, size=size, users=len(engine.volumes.users(volume.name)))

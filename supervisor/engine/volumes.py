@@ -26,6 +26,7 @@ from supervisor.spec.mount_points import DRIVER
 from supervisor.spec.volume_options import read_options
 from supervisor.store import volumes as folders
 from supervisor.store.database import Delete, Put
+from supervisor.store.folder_sizes import NOTHING
 from supervisor.store.volumes import KIND, Volume, disk_errors
 
 if TYPE_CHECKING:
@@ -133,8 +134,7 @@ class Volumes:
             with suppress(NotFound, Conflict):  # removed, or taken, a moment ago
                 await self.remove(volume.name, force=False)  # which asks once more
                 names.append(volume.name)
-                if volume.mountpoint in sizes:
-                    reclaimed += sizes[volume.mountpoint].content
+                reclaimed += sizes.get(volume.mountpoint, NOTHING).content
         self.host.bus.publish(KIND, "prune", "", {"reclaimed": str(reclaimed)})
         return names, reclaimed
 

@@ -178,7 +178,7 @@ def exit_status(pid: int) -> int:
     return _stat_field(pid, 52)
 
 
-def _stat_field(pid: int, number: int) -> int:
+def _stat_field(pid: int | str, number: int) -> int:
     path = f"/proc/{pid}/stat"
     try:
         with open(path, "rb") as file:
@@ -252,6 +252,4 @@ def command_line_as(text: str) -> Iterator[None]:
 @functools.cache
 def command_line_place() -> tuple[int, int]:
     """Where the command line begins and ends in memory; forks have it in the same place."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b")")[2].split()
-    return int(fields[45]), int(fields[46])
+    return _stat_field("self", 48), _stat_field("self", 49)

@@ -247,6 +247,7 @@ class Allotment:
 
 
 def _any_overlaps(ranges: Iterable[IdRange], one: IdRange) -> bool:
+    # Not by `overlaps`: of thousands of ranges in each create, that takes three times as long.
     first, end = one.first, one.end
     return any(other.first < end and first < other.first + other.size for other in ranges)
 

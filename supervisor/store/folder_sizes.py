@@ -21,6 +21,9 @@ class FolderSize(NamedTuple):
     on_disk: int  # bytes in blocks, those of folders included
 
 
+NOTHING = FolderSize(content=0, on_disk=0)
+"""In the place of what could not be said."""
+
 Tell = Callable[[str, FolderSize], None]
 
 

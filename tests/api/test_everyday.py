@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.box import IMAGE, Box, eventually
+from tests.support import procfs
 from tests.support.pace import limit
 
 
@@ -338,9 +339,7 @@ def test_containers_outlive_a_killed_supervisor(new_box: Box) -> None:
 def test_a_lost_shim_is_noticed_and_takes_its_container_along(new_box: Box) -> None:
     it = new_box.start()
     pid = new_box.state(it)["Pid"]
-    status = Path(f"/proc/{pid}/status").read_text()
-    shim = int(next(line for line in status.splitlines() if line.startswith("PPid:")).split()[1])
-    os.kill(shim, signal.SIGKILL)
+    os.kill(procfs.parent(pid), signal.SIGKILL)
     new_box.wait_for(it, "exited")
     assert new_box.state(it)["ExitCode"] == 137
     assert "shim was lost" in new_box.state(it)["Error"]

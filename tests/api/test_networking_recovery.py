@@ -7,7 +7,6 @@ import random
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
@@ -21,6 +20,7 @@ from tests.api.network_box import (
     dig,
 )
 from tests.kernel.netplumb.rig import Outside
+from tests.support import procfs
 from tests.support.copies import are_copied
 from tests.support.pace import IN_GUEST
 
@@ -71,11 +71,6 @@ def inside_address(box: NetworkBox, ref: str, interface: str = "eth0") -> str:
 def descriptors(box: NetworkBox) -> int:
     """How many the supervisor has."""
     return box.daemon.open_files()
-
-
-def parent(pid: int) -> int:
-    """The pid of the process that started it: a container's shim."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 # --- what lives goes on
@@ -165,7 +160,7 @@ def test_what_died_meanwhile_leaves_nothing(mortal: NetworkBox) -> None:
     pids = [box.state(ref)["Pid"] for ref in dead]
     box.daemon.kill()
     for number, pid in enumerate(pids):  # some with their shims, of which nobody hears then
-        os.kill(parent(pid) if number % 2 else pid, signal.SIGKILL)
+        os.kill(procfs.parent(pid) if number % 2 else pid, signal.SIGKILL)
     box.daemon.start()
     for ref in dead:
         assert box.status(ref) == "exited"

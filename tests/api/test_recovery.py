@@ -29,11 +29,6 @@ STRANGE = "ab" * 32  # an id that no container has
 NOTES_ITS_STOP = "trap 'echo told; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
 
 
-def parent(pid: int) -> int:
-    """The pid of a container's shim."""
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def crash(box: Box, *pids: int) -> None:
     """The supervisor is killed, then these; a container may end with its shim before its turn."""
     box.daemon.kill()
@@ -77,7 +72,7 @@ def after_a_restart_of_the_host(box: Box) -> None:
     box.ok("stop", "-t", "0", *stopped.values())
     never = box.ok("create", "--restart", "always", IMAGE, *FOREVER)
     pids = [box.state(ref)["Pid"] for ref in (plain, goes_on)]
-    crash(box, *[parent(pid) for pid in pids], *pids)
+    crash(box, *[procfs.parent(pid) for pid in pids], *pids)
     table = records(box)
     [(key, this_boot)] = table.read("host")
     table.write([Put("host", key, b"another-boot")])
@@ -144,7 +139,7 @@ def unacknowledged(box: Box) -> None:
     """The supervisor died after the end was written down, and before the shim heard of that."""
     ref = box.start()
     pid = box.state(ref)["Pid"]
-    shim = parent(pid)
+    shim = procfs.parent(pid)
     os.kill(shim, signal.SIGSTOP)
     crash(box, pid)
     table = records(box)

@@ -24,6 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.box import IMAGE, Box, eventually
 from tests.attacks.boxes import Canary
 from tests.attacks.rounds import rounds
+from tests.support import procfs
 from tests.support.daemon import Daemon, UnixConnection, running_daemon
 from tests.support.pace import limit
 
@@ -244,7 +245,7 @@ def test_s66_clients_that_read_nothing_cost_little(box: Box) -> None:
     many = min(10 * rounds(20), hard - 500)
     ref = box.start(script="until test -e /go; do sleep 0.1; done; yes 012345678901234567890")
     pid = box.state(ref)["Pid"]
-    shim = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    shim = procfs.parent(pid)
     query = "stream=1&stdout=1&stderr=1"
     request = (
         f"POST /containers/{ref}/attach?{query} HTTP/1.1\r\nHost: x\r\n"

@@ -21,7 +21,7 @@ from supervisor.spec.types import Capabilities, Process
 from tests.api.box import Box, eventually
 from tests.attacks.hostile import begin, execute
 from tests.attacks.rounds import rounds
-from tests.support import places
+from tests.support import places, procfs
 
 PROGRAMS = [Path(__file__).with_name(name) for name in ("tracer.c", "holder.c")]
 NAME = "orlop-shim"
@@ -52,17 +52,23 @@ def tracer() -> Iterator[Path]:
 
 
 @contextmanager
-def tracing(box: Box, tracer: Path, **host: Any) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """A container that traces, and what it has caught at the end."""
-    script = f"/trace/tracer {NAME} /stop"
-    host = {"Binds": [f"{tracer}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **OF_THE_HOST, **host}
-    it = begin(box, script, HostConfig=host)
-    caught: list[dict[str, str]] = []
+def running(box: Box, folder: Path, program: str, **host: Any) -> Iterator[str]:
+    """A container with one of the programs, until that has ended because it was told to."""
+    host = {"Binds": [f"{folder}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **OF_THE_HOST, **host}
+    it = begin(box, f"/trace/{program} /stop", HostConfig=host)
     eventually(lambda: "ready" in box.logs(it))
-    yield it, caught
+    yield it
     pid = box.state(it)["Pid"]
     Path(f"/proc/{pid}/root/stop").touch()  # no exec session: it would be caught, too
     box.wait_for(it, "exited")
+
+
+@contextmanager
+def tracing(box: Box, tracer: Path, **host: Any) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """A container that traces, and what it has caught at the end."""
+    caught: list[dict[str, str]] = []
+    with running(box, tracer, f"tracer {NAME}", **host) as it:
+        yield it, caught
     lines = box.logs(it).splitlines()
     caught += [dict(word.split("=", 1) for word in line.split()[1:]) for line in lines[1:-1]]
     assert lines[-1].startswith("seen "), lines
@@ -129,13 +135,9 @@ def test_a_tracer_gets_nothing_by_who_joins(box: Box, tracer: Path) -> None:
 
 def test_a_tracer_hides_no_end(box: Box, tracer: Path) -> None:
     """A process that is traced is its parent's to reap only when the tracer has let it go."""
-    host = {"Binds": [f"{tracer}:/trace:ro"], "CapAdd": ["SYS_PTRACE"], **OF_THE_HOST}
-    it = begin(box, "/trace/holder /stop", HostConfig=host)
-    eventually(lambda: "ready" in box.logs(it))
-    for number in range(rounds(3)):
-        pids = end_two(box, it, held=2 * number)
-    Path(f"/proc/{box.state(it)['Pid']}/root/stop").touch()
-    box.wait_for(it, "exited")
+    with running(box, tracer, "holder") as it:
+        for number in range(rounds(3)):
+            pids = end_two(box, it, held=2 * number)
     eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
@@ -148,7 +150,7 @@ def end_two(box: Box, it: str, held: int) -> list[int]:
     )
     eventually(lambda: box.logs(it).count("holds") >= held + 2)
     pids = [int(box.state(ref)["Pid"]) for ref in (ends, stays)]
-    shims = [parent(pid) for pid in pids]
+    shims = [procfs.parent(pid) for pid in pids]
     Path(f"/proc/{pids[0]}/root/go").touch()
     box.wait_for(ends, "exited")
     box.daemon.request("POST", f"/containers/{stays}/kill")
@@ -156,17 +158,10 @@ def end_two(box: Box, it: str, held: int) -> list[int]:
     for ref, code in ((ends, 7), (stays, 137)):
         assert (box.state(ref)["ExitCode"], box.state(ref)["Error"]) == (code, "")
         box.daemon.request("DELETE", f"/containers/{ref}")
-    assert all("State:\tZ" in status(pid) for pid in pids), "none was held: this shows nothing"
+    left = [procfs.process(pid) for pid in pids]
+    assert all(one and one.zombie for one in left), "none was held: this shows nothing"
     eventually(lambda: not any(Path(f"/proc/{shim}").exists() for shim in shims))
     return pids
-
-
-def parent(pid: int) -> int:
-    return int(status(pid).partition("PPid:")[2].split()[0])
-
-
-def status(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
 
 
 def test_the_tracer_catches_a_naive_session(box: Box, tracer: Path) -> None:

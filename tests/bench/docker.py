@@ -101,10 +101,12 @@ def _compared(
 
 def _fleets(ours: Rig, theirs: Rig, count: int) -> list[Figure]:
     """Rates of starts and removals, the best of the rounds, and what a container's shim weighs."""
+    fleets = {
+        mode: [(_fleet(ours, count, mode), _fleet(theirs, count, mode)) for _ in range(ROUNDS)]
+        for mode in TIMES_AS_FAST
+    }
     figures: list[Figure] = []
-    weights: tuple[float, float] = (0, 0)
-    for mode in TIMES_AS_FAST:
-        rounds = [(_fleet(ours, count, mode), _fleet(theirs, count, mode)) for _ in range(ROUNDS)]
+    for mode, rounds in fleets.items():
         (started, removed, _), (they_started, they_removed, _) = (
             map(max, zip(*side, strict=True)) for side in zip(*rounds, strict=True)
         )
@@ -113,8 +115,7 @@ def _fleets(ours: Rig, theirs: Rig, count: int) -> list[Figure]:
             *_rates(f"create+start {what}", started, they_started, START_OF_DOCKERD[mode]),
             *_rates(f"rm -f {what}", removed, they_removed, REMOVE_OF_DOCKERD[mode]),
         ]
-        weights = rounds[-1][0][2], rounds[-1][1][2]
-    weight, their_weight = weights
+    weight, their_weight = (side[2] for side in fleets["none"][-1])
     return [
         *figures,
         *_figures(

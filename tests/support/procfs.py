@@ -38,6 +38,13 @@ def process(pid: int) -> Process | None:
     )
 
 
+def parent(pid: int) -> int:
+    """The pid of a process's parent, which of a container's is its shim; AssertionError."""
+    found = process(pid)
+    assert found is not None, f"there is no process {pid}"
+    return found.parent
+
+
 def processes() -> Iterator[Process]:
     """All processes of this pid namespace."""
     for name in os.listdir("/proc"):
