@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import h11
@@ -20,6 +21,11 @@ def plain(answer: Answer) -> bytes:
     if answer.status in (204, 304):
         return start + b"\r\n"
     return b"%sContent-Length: %d\r\n\r\n" % (start, len(answer.body))
+
+
+def chunked(status: int, headers: Iterable[Header]) -> bytes:
+    """As h11 begins the answer to a plain request whose body has no length yet."""
+    return _plain_start(status, tuple(headers), date()) + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @lru_cache(maxsize=64)

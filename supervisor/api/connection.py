@@ -7,9 +7,9 @@
 A connection takes one request after the other; pipelined ones wait in h11's buffer. What
 h11 refuses is answered by its status and the connection closed.
 
-A client's requests mostly have the same headers: one whose headers h11 has read before, and
-that has no body, is taken and answered without it (`plain_heads`). h11 is told of it when it
-has to do more than answer in one piece.
+A client's requests mostly have the same headers: one whose headers h11 has read before, and that
+came in one piece, is taken and answered without it (`plain_heads`). h11 is told of it only where
+the answer is neither whole nor a stream that ends well.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Connection(Arrival):
         self._hang_ups = hang_ups
         self._patience = patience
         self._parser: h11.Connection | None = None  # made for whom it has to read
+        self._chunked = False  # a plain request has a streamed answer
         self.hijacked = False
         self.on_status: Callable[[int], None] | None = None
 
@@ -112,7 +113,7 @@ class Connection(Arrival):
             data, event = b"", await self._rest_of_head()
         if not isinstance(event, h11.Request):
             return None
-        if data and not self._h11.trailing_data[0]:
+        if data:
             plain_heads.learn(data, event)
         self.request = Head(event.method, event.target, event.headers)
         return self.request
@@ -150,7 +151,7 @@ class Connection(Arrival):
     async def body(self) -> bytes:
         """The request's body; TooLarge past the limit, InvalidArgument where it is cut off."""
         if self._untold:
-            return b""
+            return self._plain_body()
         pieces: list[bytes] = []
         size = 0
         while True:
@@ -178,7 +179,7 @@ class Connection(Arrival):
         Raises InvalidArgument where the body is cut off or malformed, RequestTimeout.
         """
         if self._untold:
-            return b""
+            return self._plain_body()
         try:
             while self._h11.their_state is h11.SEND_BODY:
                 event = self._h11.next_event()
@@ -194,6 +195,12 @@ class Connection(Arrival):
         except h11.RemoteProtocolError as error:
             raise InvalidArgument(f"the request body is cut off or malformed: {error}") from None
         return b""
+
+    def _plain_body(self) -> bytes:
+        """What came with a plain request, once."""
+        assert self.request is not None
+        body, self.request = self.request.body, self.request._replace(body=b"")
+        return body
 
     def complete_request(self) -> bool:
         """Skip what was received of the request's body; True if that was all of it."""
@@ -211,13 +218,15 @@ class Connection(Arrival):
     @property
     def answering(self) -> bool:
         """Whether something of an answer has been written."""
-        if self.hijacked or self._parser is None:
-            return self.hijacked
+        if self.hijacked or self._chunked:
+            return True
+        if self._untold or self._parser is None:
+            return False
         return self._parser.our_state not in (h11.IDLE, h11.SEND_RESPONSE)
 
     @property
     def plain(self) -> bool:
-        """The request has no body, and headers that were looked at before."""
+        """The request is whole, and its headers were looked at before."""
         return bool(self._untold)
 
     @property
@@ -236,8 +245,8 @@ class Connection(Arrival):
         if self._untold:
             self._h11.receive_data(self._untold)
             self._untold = b""
-            events = self._h11.next_event(), self._h11.next_event()
-            assert isinstance(events[1], h11.EndOfMessage), events
+            while not isinstance(event := self._h11.next_event(), h11.EndOfMessage):
+                assert isinstance(event, h11.Request | h11.Data), event
         return self._h11
 
     async def _receive(self, size: int = limits.RECEIVE_SIZE) -> None:
@@ -283,13 +292,18 @@ class Connection(Arrival):
 
     async def refuse(self, answer: Answer) -> None:
         """Write an answer to what could not be read to its end, as the last on this connection."""
-        if self._told().our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if not self.answering:
+            self._told()
             await self.answer(answer._replace(headers=(*answer.headers, _CLOSE)))
             await self._linger()
 
     async def begin(self, status: int, headers: Headers) -> None:
         """Write a streamed answer's head at once."""
         self.tell_status(status)
+        if self._untold and self.request is not None and self.request.method != b"HEAD":
+            self._chunked = True
+            await self._write(answer_heads.chunked(status, headers))
+            return
         event = h11.Response(
             status_code=status, headers=base_headers() + headers, reason=reason(status)
         )
@@ -297,10 +311,16 @@ class Connection(Arrival):
 
     async def chunk(self, data: bytes) -> None:
         """Write a piece of a streamed answer."""
+        if self._chunked:
+            await self._write(_chunk(data))
+            return
         await self._write(self._h11.send(h11.Data(data)))
 
     async def finish(self, data: bytes = b"") -> None:
         """Write the last piece of a streamed answer, if any, and its end."""
+        if self._chunked:
+            await self._write(_chunk(data) + b"0\r\n\r\n")
+            return
         last = self._h11.send(h11.Data(data)) if data else b""
         end = self._h11.send(h11.EndOfMessage())
         await self._write((last or b"") + (end or b""))
@@ -337,8 +357,8 @@ class Connection(Arrival):
 
     def next_cycle(self) -> bool:
         """Make ready for another request; False where the connection is over."""
-        if self._untold and not self.hijacked:  # answered in one piece, and h11 knows of nothing
-            self._untold = b""
+        if self._untold and not self.hijacked:  # answered, and h11 knows of nothing
+            self._untold, self._chunked = b"", False
             return True
         if self.hijacked or self._h11.our_state is not h11.DONE:
             return False
@@ -405,3 +425,7 @@ class Connection(Arrival):
                     left -= len(data)
             except (OSError, Disconnected):
                 return
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -87,6 +87,58 @@ async def test_another_target_and_method_need_only_the_same_headers(
     assert by_h11 == []
 
 
+WITH_BODY = b"Host: x\r\nContent-Type: application/json\r\n"
+
+
+def posted(body: bytes, target: bytes = b"/containers/create") -> bytes:
+    return b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        *(target, WITH_BODY, len(body), body),
+    )
+
+
+async def test_bodies_of_any_length_behind_known_headers(api: Api, by_h11: list[bytes]) -> None:
+    client = await api.client()
+    await raw(client, posted(b"{}"))
+    del by_h11[:]
+    for body in (b"{", b'{"Image": "tools", "Cmd": ["true"]}', b""):
+        other = await raw(await api.client(), posted(body).replace(b"Host", b"hOST"))
+        assert other.startswith(b"HTTP/1.1 201 " if b"Cmd" in body else b"HTTP/1.1 4")
+        known = await raw(client, posted(body))
+        assert known.partition(b"|")[0] == other.partition(b"|")[0]
+    assert all(b"hOST" in data for data in by_h11)
+
+
+async def test_a_known_head_whose_body_comes_later(api: Api, by_h11: list[bytes]) -> None:
+    client = await api.client()
+    request = posted(b'{"Image": "tools", "Cmd": ["true"]}')
+    assert (await raw(client, request)).startswith(b"HTTP/1.1 201 ")
+    for cut in (request.index(b"{"), request.index(b"{") - 2, -1):
+        await client.send(request[:cut])
+        assert (await raw(client, request[cut:])).startswith(b"HTTP/1.1 201 ")
+
+
+async def test_a_known_request_and_body_with_another_behind_it(api: Api) -> None:
+    client = await api.client()
+    request = posted(b'{"Image": "tools", "Cmd": ["true"]}')
+    await raw(client, request)
+    await client.send(request + request)
+    for _ in range(2):
+        assert (await client.reply()).status == 201
+
+
+async def test_a_streamed_answer_is_byte_for_byte_that_of_h11(
+    api: Api, by_h11: list[bytes]
+) -> None:
+    await api.create("echo", name="web")
+    request = b"GET /containers/web/logs?stdout=1 HTTP/1.1\r\n" + HEADERS
+    client = await api.client()
+    first = await raw(client, request, ends=b"0\r\n\r\n")
+    del by_h11[:]
+    assert await raw(client, request, ends=b"0\r\n\r\n") == first
+    assert await raw(client, request, ends=b"0\r\n\r\n") == first
+    assert by_h11 == []
+
+
 async def test_streamed_answers_and_those_that_take_over_the_connection(api: Api) -> None:
     await api.create("echo", name="web")
     client = await api.client()
@@ -126,7 +178,10 @@ async def test_a_known_request_in_two_pieces(api: Api, cut: int) -> None:
     "headers",
     [
         *(b"Host: x\r\nConnection: close\r\n\r\n", b"Host: x\r\nUpgrade: tcp\r\n\r\n"),
-        *(b"Host: x\r\nContent-Length: 2\r\n\r\n", b"Host: x\r\nExpect: 100-continue\r\n\r\n"),
+        *(b"Host: x\r\nContent-Length:2\r\n\r\n", b"Host: x\r\nExpect: 100-continue\r\n\r\n"),
+        *(b"Host: x\r\nContent-Length: 02\r\n\r\n", b"Host: x\r\nX: a\r\n b\r\n\r\n"),
+        b"Host: x\r\nContent-Length: 0\r\nContent-Length:0\r\n\r\n",
+        b"Host: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
         b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"Host: x\r\nX: " + b"y" * plain_heads.LONGEST + b"\r\n\r\n",
     ],
@@ -135,6 +190,27 @@ def test_what_is_not_plain_is_not_learned(headers: bytes) -> None:
     data = b"POST / HTTP/1.1\r\n" + headers
     plain_heads.learn(data, read(data))
     assert plain_heads.find(data) is None
+
+
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        *(b"Content-Length: 1\r\nContent-Length: 2\r\n", b"Content-Length: 3\r\n"),
+        *(b"Content-Length:2\r\n", b"content-length : 2\r\n", b"Content-Length: 2 \r\n"),
+        *(b"Content-Length: +2\r\n", b"Content-Length: 02\r\n", b"", b"Content-Length: \r\n"),
+        b"Content-Length: 2\r\n 2\r\n",
+    ],
+)
+def test_a_length_beyond_doubt_or_none(lengths: bytes) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    known = head + b"Content-Length: 5\r\n\r\nabcde"
+    plain_heads.learn(known, read(known))
+    found = plain_heads.find(head + b"Content-Length: 2\r\n\r\nab")
+    assert found is not None
+    assert found.body == b"ab"
+    assert found.headers == [(b"host", b"x")]
+    assert plain_heads.find(head + lengths + b"\r\nab") is None
+    assert plain_heads.find(head + lengths) is None
 
 
 @pytest.mark.parametrize(
