@@ -61,7 +61,7 @@ class RequestTimeout(OrlopError):
 class Connection(Arrival):
     """With a task of its own.
 
-    `on_status` is told the status of the next answer before that is written, once.
+    `on_status` is told the status of the next answer, once: when that is written whole, or begun.
     """
 
     def __init__(
@@ -279,16 +279,18 @@ class Connection(Arrival):
 
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
+        await self._write(self._whole(answer))
         self.tell_status(answer.status)
+
+    def _whole(self, answer: Answer) -> bytes:
         if self._untold:
-            await self._write(self._plain_answer(answer))
-            return
+            return self._plain_answer(answer)
         body = answer.body
         is_head = self.request is not None and self.request.method == b"HEAD"
         head = self._h11.send(answer_heads.response(answer))
         data = self._h11.send(h11.Data(body)) if body and not is_head else b""
         self._h11.send(h11.EndOfMessage())
-        await self._write(head + data)
+        return (head or b"") + (data or b"")
 
     async def refuse(self, answer: Answer) -> None:
         """Write an answer to what could not be read to its end, as the last on this connection."""

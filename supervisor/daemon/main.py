@@ -23,7 +23,7 @@ from supervisor.daemon.addresses import declare_addresses
 from supervisor.daemon.config import DEFAULT_FILE, LEVELS, ON_EXIT, Config, merge, read_file
 from supervisor.daemon.flags import add_switch
 from supervisor.daemon.listen import Listening, group_id, listen, listen_read_only
-from supervisor.daemon.log import set_up
+from supervisor.daemon.log import set_up, write_kept
 from supervisor.daemon.networks import add_network_options, networks_of
 from supervisor.daemon.notify import notify, watchdog_seconds
 from supervisor.daemon.opening import claimed, open_database
@@ -242,6 +242,7 @@ async def _run(engine: Engine, listening: Listening, on_exit: str, pulse: Pulse)
     server = Server(engine)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pulse.beat)
+        nursery.start_soon(write_kept)
         await nursery.start(engine.metering.run)
         await nursery.start(engine.run)
         await engine.host.database.settle()

@@ -7,6 +7,7 @@ is no request and passes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 from supervisor.docker.create import CreateBody
@@ -72,6 +73,8 @@ def refuse_resources(fields: ResourceFields) -> None:
 
 
 def _refuse(value: HostConfig | ResourceFields, table: Mapping[str, tuple[str, str]]) -> None:
+    if not any(attrgetter(*table)(value)):
+        return  # as most requests
     for name, (label, advice) in table.items():
         if _asks(getattr(value, name)):
             raise InvalidArgument(f"{label} is not supported: {advice}")

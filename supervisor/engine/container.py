@@ -60,7 +60,7 @@ class Container:
         self.task: Task | None = None
         self.forgotten = trio.Event()
         self.check = check_of(record.body)
-        # As it was made at the creation, until it is used or an update outdates it.
+        # As it was made at the creation, and written, until it is used or an update outdates it.
         self.first_spec: Spec | None = None
         self.given_up = 0  # the latest run that is ended because it is unhealthy
         # What it was made from and the view itself: see `view.container_view`.

@@ -236,6 +236,7 @@ class Engine:
             saved = self.host.save(record, taken.rows)
             failpoints.hit("create.folders")
             self.host.make_folders(record)
+            self.host.write_config(record, first)  # most are started at once; and the disk is busy
             await saved.wait()
             failpoints.hit("create.volumes")
             await fill(self.volumes, taken, record.lowers)

@@ -13,6 +13,7 @@ import trio
 
 from supervisor.engine import device_nodes, etc_files, system_calls
 from supervisor.engine.copies import Copies
+from supervisor.engine.encoding import encode
 from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.metering import Metering
@@ -33,6 +34,7 @@ from supervisor.store.database import Database, Delete, Put, Ticket
 from supervisor.store.files import discard, empty_trash
 from supervisor.store.folder_sizes import FolderSizes
 from supervisor.store.layout import DataRoot
+from supervisor.wire.shim_protocol import CONFIG_NAME
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -229,6 +231,16 @@ class Host:
             provided=etc_files.mounts(bundle, record),
             shared_name=self._shared_name(options),
         )
+
+    def write_config(self, record: Record, spec: Spec) -> None:
+        """Write what a shim reads of a run."""
+        # Not durable: a shim of this daemon's reads it, or it is written anew.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        fd = os.open(f"{self.root.bundle(record.id)}/{CONFIG_NAME}", flags, 0o600)
+        try:
+            os.write(fd, encode(spec))
+        finally:
+            os.close(fd)
 
     def write_etc(self, container: Container) -> None:
         """Write what a new run finds at /etc/hosts and its like."""

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import trio
 
+from supervisor.engine.queue import Closed, Queue
 from supervisor.errors import OrlopError
 from supervisor.lifecycle import machine as m
 
-
-class Closed(Exception):
-    """Nobody takes anything any more."""
+__all__ = ["Answer", "Closed", "Letter", "Mailbox"]
 
 
 class Answer:
@@ -60,7 +59,7 @@ class Mailbox:
 
     def __init__(self, deal: Callable[[Letter], Letter | None]) -> None:
         self._deal = deal
-        self._send, self._receive = trio.open_memory_channel[Letter](float("inf"))
+        self._letters: Queue[Letter] = Queue()
         self._busy = True  # until somebody takes letters
         self._waiting = 0
 
@@ -78,27 +77,19 @@ class Mailbox:
             self._put(left)
 
     def _put(self, letter: Letter) -> None:
-        try:
-            self._send.send_nowait(letter)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            raise Closed from None
+        self._letters.put(letter)
         self._waiting += 1
 
     async def take(self) -> Letter:
         """The next letter that was left; whoever takes it has dealt with the one before."""
         self._busy = False
-        letter = await self._receive.receive()
+        letter = await self._letters.take()
         self._busy = True
         self._waiting -= 1
         return letter
 
     def close(self) -> list[Letter]:
         """Let nothing more in; what has not been dealt with."""
-        left = []
-        try:
-            while True:
-                left.append(self._receive.receive_nowait())
-        except trio.WouldBlock:
-            self._receive.close()
+        self._letters.close()
         self._busy = True
-        return left
+        return self._letters.drain()

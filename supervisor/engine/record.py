@@ -116,7 +116,7 @@ class Record(msgspec.Struct, kw_only=True):
                 "image_ref": self.image_ref,
                 "lowers": self.lowers,
                 "rootfs_writable": self.rootfs_writable,
-                "body": msgspec.to_builtins(self.body),
+                "body": self.body,
                 "options": to_json(self.options),
                 "mounts": to_json(self.mounts),
                 "take_volumes": self.take_volumes,

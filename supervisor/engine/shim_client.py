@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 import os
 import socket
 from collections.abc import Sequence
@@ -13,6 +12,8 @@ from typing import Any
 
 import trio
 
+from supervisor.engine.encoding import decode
+from supervisor.engine.queue import Queue
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
 from supervisor.kernel import process
 from supervisor.kernel.paths import DIRECTORY
@@ -71,24 +72,24 @@ class ShimClient:
         self._network = -1
         self._waiting_for_room = trio.Lock()
         # Unbounded: whoever takes events also waits for replies, which come behind them.
-        self._send_events, self.events = trio.open_memory_channel[Message](math.inf)
+        self.events: Queue[Message] = Queue()
 
     async def run(self) -> None:
         """Read messages until the end; fails every request that still waits."""
         try:
-            with self._send_events:
-                while True:
-                    packet, fds = await self._receive()
-                    try:
-                        if not packet:
-                            break
-                        self._take(checked(shim_protocol.decode(packet)), fds)
-                    finally:
-                        for fd in fds:  # what nobody took
-                            os.close(fd)
+            while True:
+                packet, fds = await self._receive()
+                try:
+                    if not packet:
+                        break
+                    self._take(checked(decode(packet)), fds)
+                finally:
+                    for fd in fds:  # what nobody took
+                        os.close(fd)
         except (OSError, ProtocolError, trio.ClosedResourceError):
             pass  # a broken connection is the same to everybody as a closed one
         finally:
+            self.events.close()
             self.close()
 
     async def request(self, op: str, fds: Sequence[int] = (), **fields: Any) -> Message:
@@ -222,7 +223,7 @@ class ShimClient:
         elif "event" in message:
             if message["event"] == "network" and fds and self._network < 0:
                 self._network = fds.pop()
-            self._send_events.send_nowait(message)
+            self.events.put(message)
         elif (number := message.get("id")) in self._waiting:
             self._replies[number] = message
             self._waiting[number].set()

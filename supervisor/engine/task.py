@@ -21,7 +21,6 @@ import trio
 
 from supervisor import failpoints
 from supervisor.engine.catching_up import follow_again
-from supervisor.engine.encoding import encode
 from supervisor.engine.oom import OomWatcher
 from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
 from supervisor.engine.task_network import TaskNetwork
@@ -38,7 +37,7 @@ from supervisor.lifecycle import machine as m
 from supervisor.shim import exit_record
 from supervisor.shim.exit_record import ExitRecord, record_from_json
 from supervisor.store.disk import LATER
-from supervisor.wire.shim_protocol import CONFIG_NAME, Message, error_from_json
+from supervisor.wire.shim_protocol import Message, error_from_json
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -249,16 +248,13 @@ class Task:
     async def _write_bundle(self) -> None:
         container = self.container
         spec, container.first_spec = container.first_spec, None
+        written = spec
         if spec is None or spec.run != self.run or container.shares_network:
             spec = self.host.spec(container.record, self.run)
-        self.host.write_etc(self.container)
-        # Not durable: it is written anew for each run, and a shim reads it at once.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(f"{self.container.bundle}/{CONFIG_NAME}", flags, 0o600)
-        try:
-            os.write(fd, encode(self._network.fit(spec)))
-        finally:
-            os.close(fd)
+        spec = self._network.fit(spec)
+        if spec is not written:
+            self.host.write_config(container.record, spec)
+        self.host.write_etc(container)
         last = f"{self.container.bundle}/{exit_record.FILE_NAME}"
         if os.path.exists(last):
             await self.container.saved()  # the record of the last run's end is not the only one

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from supervisor.errors import InvalidArgument
 from supervisor.oci.digest import Digest
@@ -71,6 +72,7 @@ class Reference:
         return f"{tag}@{self.digest}" if self.digest else tag
 
 
+@lru_cache(maxsize=256)
 def parse(text: str) -> Reference:
     """A reference from what a user wrote; raises InvalidArgument in docker's words."""
     if _IDENTIFIER.fullmatch(text):

@@ -53,9 +53,10 @@ def read_account_file(root_fd: int, path: str) -> bytes:
     except OSError:
         return b""
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             return b""
-        return os.read(fd, ACCOUNT_FILE_LIMIT)
+        return os.read(fd, min(status.st_size, ACCOUNT_FILE_LIMIT))
     except OSError:
         return b""
     finally:

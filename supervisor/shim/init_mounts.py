@@ -158,7 +158,5 @@ def by_folder(v1: Mapping[str, str]) -> dict[str, list[str]]:
 
 def _mount_in(base: int, name: str, fd: int) -> None:
     os.mkdir(name, 0o555, dir_fd=base)
-    target = os.open(name, paths.DIRECTORY, dir_fd=base)
-    mounts.move_mount(fd, target)
-    os.close(target)
+    mounts.move_mount(fd, base, name)
     os.close(fd)

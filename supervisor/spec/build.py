@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from supervisor.errors import InvalidArgument
 from supervisor.spec import capabilities, sysctls, users
@@ -179,13 +180,20 @@ def device_rules(options: ContainerOptions) -> tuple[DeviceRule, ...]:
 
 def process_capabilities(options: ContainerOptions, host: HostFacts) -> Capabilities:
     """Bounding, effective and permitted set as docker has it; inheritable and ambient empty."""
-    names = capabilities.select(
+    return _capabilities(
         options.cap_add,
         options.cap_drop,
         options.privileged,
         host.last_capability,
         host.capabilities,
     )
+
+
+@lru_cache(maxsize=64)  # most containers ask for the same
+def _capabilities(
+    add: tuple[str, ...], drop: tuple[str, ...], privileged: bool, last: int, available: int
+) -> Capabilities:
+    names = capabilities.select(add, drop, privileged, last, available)
     return Capabilities(bounding=names, effective=names, permitted=names)
 
 

@@ -129,6 +129,7 @@ def parse_resolver(text: str) -> Resolver:
     )
 
 
+@lru_cache(maxsize=64)
 def is_loopback(address: str) -> bool:
     """Whether it leads nowhere from another network namespace (127.0.0.53, ::1)."""
     try:

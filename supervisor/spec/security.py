@@ -121,7 +121,7 @@ def covered_paths(
     readonly = options.readonly_paths
     if readonly is None:
         readonly = () if open_by_default else READONLY_PATHS
-    for path in (*masked, *readonly):
+    for path in (*(options.masked_paths or ()), *(options.readonly_paths or ())):
         if not path.startswith("/") or "\0" in path:
             raise InvalidArgument(f"invalid masked or read-only path {path!r:.200}: not absolute")
     return masked, readonly

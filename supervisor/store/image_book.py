@@ -30,6 +30,9 @@ from supervisor.store.layout import DataRoot
 KIND = "image"
 
 
+_MOST_KNOWN = 256  # images whose folders need not be looked for again
+
+
 class ImageBook:
     """The part of the image store that knows images and their names.
 
@@ -44,6 +47,7 @@ class ImageBook:
         self._held: Counter[str] = Counter()
         self._changing = trio.Lock()
         self._complete = True
+        self._lowers: dict[str, tuple[Image, tuple[Path, ...]]] = {}
 
     # --- looking ------------------------------------------------------------------------
 
@@ -75,7 +79,15 @@ class ImageBook:
 
         overlayfs looks for the mark on folders inside a layer, not on the layer's own root.
         """
-        folders: list[Path] = []
+        known = self._lowers.get(image.id)
+        if known is None or known[0] is not image:  # new, or read in again
+            if len(self._lowers) >= _MOST_KNOWN:
+                self._lowers.clear()
+            known = self._lowers[image.id] = (image, self._find_lowers(image))
+        return known[1]
+
+    def _find_lowers(self, image: Image) -> tuple[Path, ...]:
+        folders: builtins.list[Path] = []
         for chain_id in reversed(image.chain):
             folders.append(self.root.layer(chain_id))
             if _is_opaque(folders[-1]):

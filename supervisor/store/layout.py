@@ -22,6 +22,7 @@ import fcntl
 import os
 import re
 import time
+from functools import lru_cache
 from pathlib import Path
 
 from supervisor.errors import Conflict, InvalidArgument
@@ -47,12 +48,13 @@ class DataRoot:
         self.tmp = self.path / "tmp"
         self.trash = self.path / "trash"
         self._lock = -1
+        self.bundle = lru_cache(maxsize=1024)(self._bundle)
+        """The folder of a container by its id; InvalidArgument for what cannot be one."""
 
     def __repr__(self) -> str:
         return f"DataRoot({str(self.path)!r})"
 
-    def bundle(self, id: str) -> Path:
-        """The folder of a container; InvalidArgument for what cannot be an id."""
+    def _bundle(self, id: str) -> Path:
         if not _ID.fullmatch(id):
             raise InvalidArgument(f"invalid container id: {id!r:.80}")
         return self.containers / id

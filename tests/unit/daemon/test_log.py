@@ -1,14 +1,18 @@
-"""No word in a record begins another line of the log."""
+"""No word in a record begins another line of the log; what is no warning waits a moment."""
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
+import weakref
 
 import pytest
+import trio
+import trio.testing
 
-from supervisor.daemon.log import Formatter
+from supervisor.daemon.log import DELAY_SECONDS, MOST_WAITING, Formatter, Handler
 
 FORGED = "2026-01-01T00:00:00.000Z INFO orlop.api DELETE / by uid=0"
 RECORD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING orlop\.x (.*)")
@@ -48,3 +52,64 @@ def test_a_traceback_is_no_record() -> None:
     assert all(line.startswith("    ") for line in behind)
     assert f"    {FORGED}\\x1b[0m" in behind
     assert "Traceback" in behind[0]
+
+
+Kept = tuple[logging.Logger, io.StringIO, Handler]
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    handler = Handler()
+    logger = logging.getLogger("orlop.test-kept")
+    logger.propagate = False
+    logger.setLevel("INFO")
+    monkeypatch.setattr(logger, "handlers", [handler])
+    return logger, stream, handler
+
+
+def words(stream: io.StringIO) -> list[str]:
+    return [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()]
+
+
+async def test_what_is_no_warning_waits_a_moment(
+    kept: Kept, autojump_clock: trio.testing.MockClock
+) -> None:
+    logger, stream, handler = kept
+    logger.info("before")
+    assert words(stream) == ["before"]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handler.run)
+        await trio.testing.wait_all_tasks_blocked()
+        value = ["as-it-was"]
+        logger.info("%s", value[0])
+        logger.info("second")
+        assert words(stream) == ["before"]
+        await trio.sleep(DELAY_SECONDS * 2)
+        assert words(stream) == ["before", "as-it-was", "second"]
+        logger.info("last")
+        nursery.cancel_scope.cancel()
+    assert words(stream)[-1] == "last"
+    logger.info("after")
+    assert words(stream)[-1] == "after"
+
+
+async def test_a_warning_takes_all_that_waits_with_it(kept: Kept) -> None:
+    logger, stream, handler = kept
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handler.run)
+        await trio.testing.wait_all_tasks_blocked()
+        logger.info("first")
+        logger.warning("second")
+        assert words(stream) == ["first", "second"]
+        logger.info("third")
+        await trio.to_thread.run_sync(logger.info, "fourth")
+        assert words(stream) == ["first", "second", "third", "fourth"]
+        for number in range(MOST_WAITING + 1):
+            logger.info("%d", number)
+        assert words(stream)[-1] == str(MOST_WAITING)
+        logger.info("end")
+        logging.shutdown([weakref.ref(handler)])
+        assert words(stream)[-1] == "end"
+        nursery.cancel_scope.cancel()

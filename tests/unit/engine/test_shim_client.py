@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from supervisor.engine import shim_client
+from supervisor.engine.queue import Closed
 from supervisor.engine.shim_client import ShimClient, ShimGone, start_error
 from supervisor.errors import InitError, Unavailable
 from supervisor.wire import shim_protocol
@@ -98,7 +99,7 @@ async def test_the_network_is_the_takers() -> None:
     async with connected() as (client, shim):
         shim.tell({"event": "network", "pid": 7}, (writer,))
         os.close(writer)
-        assert await client.events.receive() == {"event": "network", "pid": 7}
+        assert await client.events.take() == {"event": "network", "pid": 7}
         fd = client.take_network()
         assert not os.get_inheritable(fd)
         with pytest.raises(ShimGone):
@@ -114,7 +115,7 @@ async def test_one_that_nobody_takes_is_closed_with_the_connection() -> None:
     async with connected() as (client, shim):
         shim.tell({"event": "network", "pid": 7}, (writer,))
         os.close(writer)
-        await client.events.receive()
+        await client.events.take()
         assert is_open_somewhere(reader)
     with pytest.raises(ShimGone, match="before its container had a network"):
         client.take_network()
@@ -209,7 +210,7 @@ async def test_others_are_closed_at_once(message: Message) -> None:
         shim.tell(message, (writer, writer))
         os.close(writer)
         shim.tell({"event": "last"})
-        while (await client.events.receive())["event"] != "last":
+        while (await client.events.take())["event"] != "last":
             pass
         if message.get("event") == "network":  # one of the two
             os.close(client.take_network())
@@ -222,8 +223,8 @@ async def test_descriptors_of_a_broken_message_are_closed() -> None:
     async with connected() as (client, shim):
         socket.send_fds(shim.connection, [b"nonsense"], [writer])
         os.close(writer)
-        with pytest.raises(trio.EndOfChannel):
-            await client.events.receive()
+        with pytest.raises(Closed):
+            await client.events.take()
         assert client.gone
         assert not is_open_somewhere(reader)
     os.close(reader)
