@@ -177,7 +177,7 @@ def binds_at_rest(record: Record, modes: Modes, bundle: Path) -> list[Mount]:
     provided = [
         Mount(destination=path, type="bind", source=str(bundle / Path(path).name))
         for path in etc_files.PATHS
-        if (bundle / Path(path).name).exists()
+        if record.state.run and (bundle / Path(path).name).exists()
     ]
     planned = plan_mounts(record.options, modes, has_cgroup=False, provided=provided)
     return [

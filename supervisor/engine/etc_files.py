@@ -44,6 +44,11 @@ def write(bundle: Path, record: Record, hostname: str, around: Surroundings | No
             _write(_source(bundle, path), text)
 
 
+def names(record: Record) -> tuple[str, ...]:
+    """What the files that `write` writes are called in the bundle."""
+    return tuple([path.removeprefix(_FOLDER) for path in _wanted(record)])
+
+
 def mounts(bundle: Path, record: Record) -> tuple[Mount, ...]:
     """The mounts of the files that `write` makes, or made for whose network it is in."""
     words = ("bind", "rprivate", *(("ro",) if record.options.read_only else ()))

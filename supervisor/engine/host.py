@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,8 @@ from supervisor.engine.events import EventBus
 from supervisor.engine.logs import FILE_NAME, FolderWatch
 from supervisor.engine.metering import Metering
 from supervisor.engine.record import Record
-from supervisor.engine.stubs import layers_stubs, make_upper, plan_stubs
+from supervisor.engine.spare_bundles import Kind, SpareBundles, make
+from supervisor.engine.stubs import layers_stubs, plan_stubs
 from supervisor.engine.watcher import Watcher
 from supervisor.engine.zygote import Zygote
 from supervisor.errors import KernelError, NotFound
@@ -45,7 +45,7 @@ log = logging.getLogger("orlop.host")
 KIND = "container"
 CAP_SYS_RESOURCE = 24
 # What is thrown away within this time is deleted together.
-TRASH_SECONDS = 0.2
+TIDY_SECONDS = 0.2
 # What was observed, and would be again, is on disk this much later at most.
 WRITE_SECONDS = 0.1
 
@@ -77,6 +77,7 @@ class Host:
         if self.facts.filters is None:
             log.warning("%s", system_calls.UNFILTERED)
         self.copies = Copies(root)
+        self.spares = SpareBundles(root.spares, root.trash)
         self.forget: Callable[[Container], None] = lambda _container: None
         self.find: Callable[[str], Container] = _find_none
         self.exec_exited: Callable[[str, int], None] = lambda _exec, _code: None
@@ -94,7 +95,7 @@ class Host:
         self._programs: dict[tuple[DeviceRule, ...], int] = {}
         self._ooms: dict[str, dict[str, str]] = {}
         self._nursery: trio.Nursery | None = None
-        self._trash_filled = trio.Event()
+        self._tidy_wanted = trio.Event()
         self._write_wanted = trio.Event()
         self.can_raise_limits = bool(self.facts.capabilities >> CAP_SYS_RESOURCE & 1)
         self.log_max_size = 10 << 20
@@ -165,16 +166,18 @@ class Host:
 
     def make_folders(self, record: Record) -> None:
         """The bundle with its empty upper; it is there whole or not at all, whenever we die."""
-        making = f"{self.root.tmp}/{secrets.token_hex(16)}"
-        os.mkdir(making, 0o700)
+        if record.image_id:
+            kind = Kind(layers_stubs(record.lowers, record.stubs), _files(record))
+            ready = self.spares.take(kind)
+            self._tidy_wanted.set()
+        else:
+            plan = None if record.rootfs_writable else plan_stubs(record.lowers, record.stubs)
+            kind, ready = Kind(plan), ""
+        made = ready or make(kind, self.root.tmp, self.root.trash)
         try:
-            if not record.rootfs_writable:
-                plan = layers_stubs if record.image_id else plan_stubs
-                make_upper(f"{making}/upper", plan(record.lowers, record.stubs))
-                os.mkdir(f"{making}/work", 0o700)
-            os.rename(making, self.root.bundle(record.id))
+            os.rename(made, self.root.bundle(record.id))
         except BaseException:
-            discard(making, self.root.trash)
+            discard(made, self.root.trash)
             raise
 
     async def remove_resources(self, record: Record) -> None:
@@ -183,15 +186,20 @@ class Host:
             self.empty_trash_soon()
 
     def empty_trash_soon(self) -> None:
-        """Wake the sweeper: there is something in the trash."""
-        self._trash_filled.set()
+        """Wake whoever tidies: there is something in the trash."""
+        self._tidy_wanted.set()
 
-    async def _sweep_trash(self) -> None:
+    async def _keep_tidy(self) -> None:
+        """Empty the trash, and make new spare bundles."""
         while True:
-            await self._trash_filled.wait()
-            await trio.sleep(TRASH_SECONDS)
-            self._trash_filled = trio.Event()
-            await trio.to_thread.run_sync(self._empty_trash)
+            await self._tidy_wanted.wait()
+            await trio.sleep(TIDY_SECONDS)
+            self._tidy_wanted = trio.Event()
+            await trio.to_thread.run_sync(self._tidy)
+
+    def _tidy(self) -> None:
+        self.spares.fill()
+        self._empty_trash()
 
     def _empty_trash(self) -> None:
         for error in empty_trash(self.root.trash):
@@ -324,21 +332,27 @@ class Host:
         self._nursery = nursery
         nursery.start_soon(self.watcher.run)
         nursery.start_soon(self.folders.run)
-        nursery.start_soon(self._sweep_trash)
+        self.spares.sweep()
+        nursery.start_soon(self._keep_tidy)
         nursery.start_soon(self._write_waiting)
         nursery.start_soon(self.copies.run)
 
     def close(self) -> None:
         """Release what is held: the zygote ends, its shims do not. The database is still open."""
         self.write_now()
-        if self._trash_filled.is_set():
-            self._empty_trash()
+        self.spares.close()
+        self._empty_trash()
         self.zygote.close()
         self.watcher.close()
         self.folders.close()
         for program in self._programs.values():
             os.close(program)
         self._programs.clear()
+
+
+def _files(record: Record) -> tuple[tuple[str, int], ...]:
+    """What of a bundle is written to for each run, with its modes."""
+    return ((CONFIG_NAME, 0o600), *((name, 0o644) for name in etc_files.names(record)))
 
 
 def _find_none(ref: str) -> Container:

@@ -45,6 +45,7 @@ class DataRoot:
         self.networks = self.path / "networks"
         self.volumes = self.path / "volumes"
         self.containers = self.path / "containers"
+        self.spares = self.path / "spares"
         self.tmp = self.path / "tmp"
         self.trash = self.path / "trash"
         self._lock = -1
@@ -86,6 +87,7 @@ class DataRoot:
             self.layers: 0o711,
             self.volumes: 0o700,
             self.containers: 0o711,
+            self.spares: 0o700,
             self.tmp: 0o700,
             self.trash: 0o700,
         }
