@@ -1,7 +1,7 @@
 """The daemon's log: a line per record, whatever the names and errors in it are made of.
 
-Writing a line costs as much as a part of a container's start, and somebody waits for that. So what
-is no warning is written a moment later, together with what came meanwhile.
+Writing a line costs as much as a part of a container's start, and somebody waits for that. So the
+lines that requests of the API cause are written a moment later, together with what came meanwhile.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import trio
 
 FORMAT = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s"
 _BEHIND = "    "
+API = "orlop.api"
 DELAY_SECONDS = 0.02
 MOST_WAITING = 100
 
@@ -49,7 +50,7 @@ def escaped(text: str) -> str:
 
 
 class Handler(logging.StreamHandler):  # type: ignore[type-arg]
-    """To standard error; while `run` runs, what is no warning within DELAY_SECONDS.
+    """To standard error; while `run` runs, what API says and is no warning within DELAY_SECONDS.
 
     The order stays. What is the latest when the daemon is killed is lost.
     """
@@ -87,7 +88,7 @@ class Handler(logging.StreamHandler):  # type: ignore[type-arg]
     def _may_wait(self, record: logging.LogRecord) -> bool:
         full = len(self._waiting) >= MOST_WAITING
         ours = threading.get_ident() == self._thread
-        return record.levelno < logging.WARNING and ours and not full
+        return record.name == API and record.levelno < logging.WARNING and ours and not full
 
     def flush(self) -> None:
         """Write what was kept."""
@@ -99,7 +100,7 @@ class Handler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 async def write_kept() -> None:
-    """Let what is no warning wait a moment, until cancelled."""
+    """Let the lines of requests wait a moment, until cancelled."""
     async with trio.open_nursery() as nursery:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, Handler):

@@ -1,4 +1,4 @@
-"""No word in a record begins another line of the log; what is no warning waits a moment."""
+"""No word in a record begins another line of the log; what requests cause may wait a moment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from supervisor.daemon.log import DELAY_SECONDS, MOST_WAITING, Formatter, Handler
+from supervisor.daemon.log import API, DELAY_SECONDS, MOST_WAITING, Formatter, Handler
 
 FORGED = "2026-01-01T00:00:00.000Z INFO orlop.api DELETE / by uid=0"
 RECORD = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z WARNING orlop\.x (.*)")
@@ -62,9 +62,9 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     handler = Handler()
-    logger = logging.getLogger("orlop.test-kept")
-    logger.propagate = False
-    logger.setLevel("INFO")
+    logger = logging.getLogger(API)
+    monkeypatch.setattr(logger, "propagate", False)
+    monkeypatch.setattr(logger, "level", logging.INFO)
     monkeypatch.setattr(logger, "handlers", [handler])
     return logger, stream, handler
 
@@ -73,7 +73,7 @@ def words(stream: io.StringIO) -> list[str]:
     return [line.rpartition(" ")[2] for line in stream.getvalue().splitlines()]
 
 
-async def test_what_is_no_warning_waits_a_moment(
+async def test_what_requests_cause_waits_a_moment(
     kept: Kept, autojump_clock: trio.testing.MockClock
 ) -> None:
     logger, stream, handler = kept
@@ -88,6 +88,10 @@ async def test_what_is_no_warning_waits_a_moment(
         assert words(stream) == ["before"]
         await trio.sleep(DELAY_SECONDS * 2)
         assert words(stream) == ["before", "as-it-was", "second"]
+        logger.info("third")
+        other = logging.LogRecord("orlop.x", logging.INFO, "x.py", 1, "other", (), None)
+        handler.handle(other)
+        assert words(stream)[-2:] == ["third", "other"]
         logger.info("last")
         nursery.cancel_scope.cancel()
     assert words(stream)[-1] == "last"
