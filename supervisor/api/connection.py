@@ -279,8 +279,10 @@ class Connection(Arrival):
 
     async def answer(self, answer: Answer) -> None:
         """Write a whole answer."""
-        await self._write(self._whole(answer))
-        self.tell_status(answer.status)
+        try:
+            await self._write(self._whole(answer))
+        finally:
+            self.tell_status(answer.status)
 
     def _whole(self, answer: Answer) -> bytes:
         if self._untold:

@@ -352,7 +352,8 @@ class Host:
 
 def _files(record: Record) -> tuple[tuple[str, int], ...]:
     """What of a bundle is written to for each run, with its modes."""
-    return ((CONFIG_NAME, 0o600), *((name, 0o644) for name in etc_files.names(record)))
+    own = () if record.options.network.startswith(CONTAINER_PREFIX) else etc_files.names(record)
+    return ((CONFIG_NAME, 0o600), *((name, 0o644) for name in own))
 
 
 def _find_none(ref: str) -> Container:

@@ -61,7 +61,7 @@ class SpareBundles:
             while self._fill_one():
                 pass
         except OSError as error:  # a full disk: bundles are made when they are needed
-            log.info("bundles ahead of need: %s", error)
+            log.debug("bundles ahead of need: %s", error)
 
     def close(self) -> None:
         """Take all away; none will be made."""

@@ -49,7 +49,7 @@ class DataRoot:
         self.tmp = self.path / "tmp"
         self.trash = self.path / "trash"
         self._lock = -1
-        self.bundle = lru_cache(maxsize=1024)(self._bundle)
+        self.bundle = lru_cache(maxsize=256)(self._bundle)
         """The folder of a container by its id; InvalidArgument for what cannot be one."""
 
     def __repr__(self) -> str:

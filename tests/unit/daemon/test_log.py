@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import weakref
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -58,15 +59,17 @@ Kept = tuple[logging.Logger, io.StringIO, Handler]
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
     handler = Handler()
     logger = logging.getLogger(API)
     monkeypatch.setattr(logger, "propagate", False)
-    monkeypatch.setattr(logger, "level", logging.INFO)
     monkeypatch.setattr(logger, "handlers", [handler])
-    return logger, stream, handler
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield logger, stream, handler
+    logger.setLevel(level)
 
 
 def words(stream: io.StringIO) -> list[str]:
