@@ -30,6 +30,7 @@ CLONE_NEWNET = 0x40000000
 CLONE_CLEAR_SIGHAND = 0x100000000  # clone3 only
 CLONE_INTO_CGROUP = 0x200000000  # clone3 only
 _PIDFD_GET_CGROUP_NAMESPACE = 0xFF01
+_PIDFD_GET_MNT_NAMESPACE = 0xFF03
 
 NAMESPACE_FLAGS: dict[str, int] = {
     "pid": CLONE_NEWPID,
@@ -146,10 +147,19 @@ def setns(fd: int, flags: int) -> None:
 
 def cgroup_namespace(pidfd: int) -> int:
     """An fd of the cgroup namespace that the process `pidfd` is in (Linux 6.11, linux/pidfd.h)."""
+    return _namespace(pidfd, _PIDFD_GET_CGROUP_NAMESPACE, "PIDFD_GET_CGROUP_NAMESPACE")
+
+
+def mount_namespace_of(pidfd: int) -> int:
+    """An fd of the mount namespace that the process `pidfd` is in (as above)."""
+    return _namespace(pidfd, _PIDFD_GET_MNT_NAMESPACE, "PIDFD_GET_MNT_NAMESPACE")
+
+
+def _namespace(pidfd: int, request: int, name: str) -> int:
     try:
-        return fcntl.ioctl(pidfd, _PIDFD_GET_CGROUP_NAMESPACE)
+        return fcntl.ioctl(pidfd, request)
     except OSError as error:
-        raise failed(error, "ioctl", "PIDFD_GET_CGROUP_NAMESPACE") from None
+        raise failed(error, "ioctl", name) from None
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class Child:
         self.pidfd = -1
         self.error: InitError | None = None
         self.root = -1
+        self._mounts = -1  # its mount namespace
         self.wiring = False  # it waits for its network, to be born then
         self.cloned_ns = 0
         self._prepared: rootfs.Prepared | None = None
@@ -148,6 +149,7 @@ class Child:
         prepared.close_binds()
         self._sync = near
         self._is(pid, pidfd)
+        self._hold_mounts()
         self._only_from = pid if self._unborn else 0
         near.setblocking(False)
         self.loop.add(near.fileno(), IN, self._speaks)
@@ -184,6 +186,23 @@ class Child:
     def _is(self, pid: int, pidfd: int) -> None:
         self.pid, self.pidfd = pid, pidfd
         self.loop.add(pidfd, IN, self._dies)
+
+    def _hold_mounts(self) -> None:
+        """Keep its mount namespace until its end is told.
+
+        Who lets go of one as the last unmounts all that is in it, and waits until all processors
+        have seen that. It shall not be the process whose end somebody waits for.
+        """
+        try:
+            self._mounts = namespaces.mount_namespace_of(self.pidfd)
+        except OSError:
+            pass  # it is dead, or the kernel older than 6.11: all goes with the process
+
+    def let_mounts_go(self) -> None:
+        """Its end is told: what was mounted for it is not to stay any longer."""
+        if self._mounts >= 0:
+            os.close(self._mounts)
+            self._mounts = -1
 
     def _drop_pidfd(self) -> None:
         self.loop.remove(self.pidfd)

@@ -191,7 +191,7 @@ class Scenery:
         self.replace(signal, "signal", nothing)
         self.replace(signal, "set_wakeup_fd", nothing)
         self.replace(resource, "setrlimit", nothing)
-        self.replace(fcntl, "ioctl", lambda *_: bytes(40))
+        self.replace(fcntl, "ioctl", self.ioctl)
         self.replace(shim, "leave_traceback", nothing)
         self.replace(shim, "SOCKET_NAME", f"\0orlop-rehearsal-{os.getpid()}")
 
@@ -218,6 +218,10 @@ class Scenery:
     def folder(self, *_: object) -> int:
         """Any folder."""
         return self.real_open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def ioctl(self, _fd: int, _request: int, *argument: object) -> Any:
+        """What is written to an argument; a namespace where there is none."""
+        return bytes(40) if argument else self.folder()
 
     def somebody(self, *_: object) -> int:
         """A pidfd of who lives on."""

@@ -308,6 +308,7 @@ class Shim:
             self.starting = None
             peer.refuse(request, self.child.error)
         self._tell({"event": "exited", "record": self.record.to_json(), "durable": self.durable})
+        self.child.let_mounts_go()
 
     # --- the protocol -----------------------------------------------------------------
 

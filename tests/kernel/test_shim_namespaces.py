@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import pytest
 
-from supervisor.errors import Conflict, InitError, InvalidArgument
-from supervisor.kernel import namespaces
+from supervisor.errors import Conflict, InitError, InvalidArgument, KernelError
+from supervisor.kernel import namespaces, process
 from supervisor.kernel.namespaces import PROC_NAMES, namespace_inode
 from supervisor.shim import init
 from supervisor.shim.init_state import Init
@@ -60,6 +60,19 @@ def open_namespaces(pid: int) -> list[str]:
     return [name for name in descriptors(pid) if name.partition(":[")[0] in PROC_NAMES.values()]
 
 
+def kept(rig: ShimRig, pid: int) -> list[str]:
+    """What a shim has open: what the zygote has, and until its end the mounts of PID 1 `pid`."""
+    names = open_namespaces(rig.process.pid)
+    pidfd = process.pidfd_open(pid)
+    try:
+        os.close(namespaces.mount_namespace_of(pidfd))
+    except KernelError:
+        return names  # before Linux 6.11
+    finally:
+        os.close(pidfd)
+    return sorted([*names, f"mnt:[{inodes(pid)['mount']}]"])
+
+
 def settled(container: Container) -> Sequence[str]:
     """The shim's descriptors once it is done with all that it was asked."""
     container.shim.call("state")
@@ -99,13 +112,14 @@ def test_joins_what_it_is_given(rig: ShimRig, kinds: tuple[str, ...]) -> None:
         wanted = inodes(pid)
         asked = dict.fromkeys(kinds, ANOTHERS)
         with held(rig, "sleep", "1000", **asked) as joiner, opened(pid, *kinds) as given:
-            theirs = inodes(joiner.start(**given))
+            joined = joiner.start(**given)
+            theirs = inodes(joined)
             assert {k for k in PROC_NAMES if wanted[k] == theirs[k]} == {*kinds, "user"}
             # The shim stays where it was, for the pids of execs, and keeps none of the files.
             assert namespace_inode(joiner.shim_pid, "pid") == namespace_inode(os.getpid(), "pid")
             children = os.stat(f"/proc/{joiner.shim_pid}/ns/pid_for_children").st_ino
             assert children == namespace_inode(os.getpid(), "pid")
-            assert open_namespaces(joiner.shim_pid) == open_namespaces(rig.process.pid)
+            assert sorted(open_namespaces(joiner.shim_pid)) == kept(rig, joined)
 
 
 def test_no_namespace_stays_open_in_the_program(rig: ShimRig) -> None:
@@ -235,14 +249,24 @@ def test_a_file_that_is_no_such_namespace(rig: ShimRig) -> None:
 
 def test_nothing_can_be_given_to_an_init_that_is_there(rig: ShimRig) -> None:
     with rig.container("true") as container:
-        container.created()
+        pid = container.created()
         refused = pytest.raises(InvalidArgument, match="init is there already")
         with opened(os.getpid(), "network") as given, refused:
             container.start(**given)
         settled(container)
-        assert open_namespaces(container.shim_pid) == open_namespaces(rig.process.pid)
+        assert sorted(open_namespaces(container.shim_pid)) == kept(rig, pid)
         container.start()
         assert container.exited().code == 0
+
+
+def test_the_mounts_go_when_the_end_is_told(rig: ShimRig) -> None:
+    with held(rig, "sleep", "1000") as container:
+        pid = container.start()
+        assert sorted(open_namespaces(container.shim_pid)) == kept(rig, pid)
+        os.kill(pid, signal.SIGKILL)
+        assert container.shim.event("exited")["record"]["signal"] == signal.SIGKILL
+        settled(container)  # and nobody has acknowledged it yet
+        assert open_namespaces(container.shim_pid) == open_namespaces(rig.process.pid)
 
 
 @pytest.mark.parametrize("options", [{"network": ANOTHERS}, {"network": "bridge", **MAPPED}])
