@@ -191,8 +191,13 @@ class Child:
         """Keep its mount namespace until its end is told.
 
         Who lets go of one as the last unmounts all that is in it, and waits until all processors
-        have seen that. It shall not be the process whose end somebody waits for.
+        have seen that. It shall not be the process whose end somebody waits for. But where folders
+        of the host's are mounted, these are free once the end is told: somebody may unmount them.
         """
+        if any(
+            one.type == "bind" and f"/{self.spec.id}/" not in one.source for one in self.spec.mounts
+        ):
+            return
         try:
             self._mounts = namespaces.mount_namespace_of(self.pidfd)
         except OSError:

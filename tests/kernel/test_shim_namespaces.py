@@ -21,6 +21,7 @@ from supervisor.kernel import namespaces, process
 from supervisor.kernel.namespaces import PROC_NAMES, namespace_inode
 from supervisor.shim import init
 from supervisor.shim.init_state import Init
+from supervisor.spec.types import Mount
 from tests.kernel.forked import in_child, sleeping_child
 from tests.support.shim_rig import SECONDS, Container, ShimRig, descriptors, running_rig
 
@@ -266,6 +267,13 @@ def test_the_mounts_go_when_the_end_is_told(rig: ShimRig) -> None:
         os.kill(pid, signal.SIGKILL)
         assert container.shim.event("exited")["record"]["signal"] == signal.SIGKILL
         settled(container)  # and nobody has acknowledged it yet
+        assert open_namespaces(container.shim_pid) == open_namespaces(rig.process.pid)
+
+
+def test_a_folder_of_the_hosts_is_free_before_the_end_is_told(rig: ShimRig, tmp_path: Path) -> None:
+    bind = Mount(destination="/mnt", type="bind", source=str(tmp_path), options=("rbind",))
+    with held(rig, "sleep", "1000", binds=(bind,)) as container:
+        container.start()
         assert open_namespaces(container.shim_pid) == open_namespaces(rig.process.pid)
 
 
