@@ -50,9 +50,8 @@ def escaped(text: str) -> str:
 
 
 class Handler(logging.StreamHandler):  # type: ignore[type-arg]
-    """To standard error; while `run` runs, what API says and is no warning within DELAY_SECONDS.
-
-    The order stays. What is the latest when the daemon is killed is lost.
+    """To standard error; while `run` runs, what the logger API says and is no warning within
+    DELAY_SECONDS. The order stays. What still waits when the daemon is killed is lost.
     """
 
     def __init__(self) -> None:

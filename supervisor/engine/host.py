@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -244,9 +245,11 @@ class Host:
         """Write what a shim reads of a run."""
         # Not durable: a shim of this daemon's reads it, or it is written anew.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        fd = os.open(f"{self.root.bundle(record.id)}/{CONFIG_NAME}", flags, 0o600)
+        path, document = f"{self.root.bundle(record.id)}/{CONFIG_NAME}", encode(spec)
+        fd = os.open(path, flags, 0o600)
         try:
-            os.write(fd, encode(spec))
+            if os.write(fd, document) < len(document):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         finally:
             os.close(fd)
 
