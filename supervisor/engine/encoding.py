@@ -16,6 +16,11 @@ def encode(value: Any) -> bytes:
     return dumps(to_json(value))
 
 
+def packet(message: shim_protocol.Message) -> bytes:
+    """As `shim_protocol.encode`; ProtocolError for what does not fit."""
+    return shim_protocol.fitting(dumps(message))
+
+
 def decode(packet: bytes) -> shim_protocol.Message:
     """As `shim_protocol.decode`, which takes over where the packet is unusual."""
     try:

@@ -23,7 +23,7 @@ LOOPBACK = "127.0.0.1"
 _BEHIND_STUB = "/run/systemd/resolve/resolv.conf"
 _LIMIT = 1 << 20
 _FOLDER = "/etc/"
-_WRITE = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,11 +181,11 @@ def _read(path: str) -> str:
 def _write(path: str, text: str) -> None:
     # Not durable, as config.json: each run has its own.
     try:
-        fd = os.open(path, _WRITE | os.O_EXCL, 0o644)
-    except FileExistsError:
-        fd = os.open(path, _WRITE | os.O_TRUNC, 0o644)
-        os.fchmod(fd, 0o644)  # whatever the last run has made of it
+        fd = os.open(path, _WRITE | os.O_TRUNC)
+    except FileNotFoundError:
+        fd = os.open(path, _WRITE | os.O_CREAT | os.O_EXCL, 0o644)
     try:
+        os.fchmod(fd, 0o644)  # whatever the last run has made of it
         os.write(fd, text.encode())
     finally:
         os.close(fd)

@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from supervisor.engine.encoding import decode
+from supervisor.engine import encoding
 from supervisor.engine.queue import Queue
 from supervisor.errors import InitError, InvalidArgument, OrlopError, ProtocolError, Unavailable
 from supervisor.kernel import process
@@ -82,7 +82,7 @@ class ShimClient:
                 try:
                     if not packet:
                         break
-                    self._take(checked(decode(packet)), fds)
+                    self._take(checked(encoding.decode(packet)), fds)
                 finally:
                     for fd in fds:  # what nobody took
                         os.close(fd)
@@ -102,7 +102,7 @@ class ShimClient:
         number = self._next_id
         self._next_id += 1
         try:
-            packet = shim_protocol.encode({"id": number, "op": op, **fields})
+            packet = encoding.packet({"id": number, "op": op, **fields})
         except ProtocolError as error:
             raise InvalidArgument(f"{op}: {error}") from None
         event = self._waiting[number] = trio.Event()

@@ -12,6 +12,7 @@ import trio
 
 import supervisor
 from supervisor import failpoints
+from supervisor.engine import encoding
 from supervisor.errors import Unavailable
 from supervisor.kernel import mounts
 from supervisor.shim.packets import receive
@@ -136,7 +137,7 @@ class Zygote:
     ) -> tuple[socket.socket, bool]:
         """Our end of a new socket to whoever takes the request, and whether that was idle."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        packet = shim_protocol.encode(request)
+        packet = encoding.packet(request)
         ours.setblocking(False)
         with theirs:
             try:

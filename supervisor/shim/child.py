@@ -55,6 +55,7 @@ class Child:
         self.wiring = False  # it waits for its network, to be born then
         self.cloned_ns = 0
         self._prepared: rootfs.Prepared | None = None
+        self._reached: cgroup.Reached | None = None
         self._mapped = mapped
         self._joined: dict[str, int] = {}  # ours, while its network is wired
         self._at_once = False
@@ -71,6 +72,11 @@ class Child:
             self._mapped = userns.make(self.spec)
         self._prepared = rootfs.prepare(self.spec, self._mapped)
         self.root = self._prepared.root
+        try:
+            # Most times it has been made meanwhile, and the start takes a moment yet.
+            self._reached = cgroup.reach(self.spec)
+        except OSError:
+            pass
 
     def make_network(self, joined: dict[str, int]) -> int:
         """Its network namespace, which somebody wires; `clone_wired` then goes on."""
@@ -109,12 +115,8 @@ class Child:
         )
         places = [mount.destination for mount in spec.mounts if mount.type == "joined"]
         copies = given.clone_mounts(joined["mount"], places) if places else {}
-        shown = cgroup.clone_folders(spec)
-        tasks = cgroup.open_tasks(spec)
+        reached, self._reached = self._reached or cgroup.reach(spec), None
         near, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        group = -1
-        if spec.cgroup.unified:
-            group = os.open(spec.cgroup.unified, paths.DIRECTORY)
         proc = os.open("/proc", paths.DIRECTORY)
         # Who is in another's pid namespace may be traced there: it is born at init's end. But not
         # in a user namespace: see `userns.may_share_memory`.
@@ -124,11 +126,11 @@ class Child:
         if self._unborn:
             near.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         state = Init(
-            *(spec, sync, prepared, proc, tasks, far, dict(joined)),
+            *(spec, sync, prepared, proc, reached.tasks, far, dict(joined)),
             start_at_once=at_once,
             unseen=self._unborn,
             joined_mounts=dict(copies),
-            cgroup_folders=dict(shown),
+            cgroup_folders=dict(reached.folders),
         )
         # Where init waits for us, or stays the interpreter that it is, we cannot wait for init.
         share = at_once and not spec.init and userns.may_share_memory(spec)
@@ -136,12 +138,12 @@ class Child:
             # Whoever shares its pid namespace may read its command line: no path of the host.
             with process.command_line_as("orlop-init"):
                 failpoints.hit("shim.clone")
-                pid, pidfd = self._spawn(state, joined, near.fileno(), share, group)
+                pid, pidfd = self._spawn(state, joined, near.fileno(), share, reached.unified)
         finally:
             state.let_go()
             sync.close()
-            own = (proc, *tasks, *far, group, self._mapped, *copies.values(), *shown.values())
-            for fd in own:
+            reached.close()
+            for fd in (proc, *far, self._mapped, *copies.values()):
                 if fd >= 0:
                     os.close(fd)
             self._mapped = -1

@@ -48,7 +48,11 @@ def unspoken(version: int) -> str:
 
 def encode(message: Message) -> bytes:
     """The packet for `message`; raises ProtocolError if it would not fit MAX_MESSAGE."""
-    packet = json.dumps(message, separators=(",", ":")).encode()
+    return fitting(json.dumps(message, separators=(",", ":")).encode())
+
+
+def fitting(packet: bytes) -> bytes:
+    """The packet itself; raises ProtocolError if it does not fit MAX_MESSAGE."""
     if len(packet) > MAX_MESSAGE:
         raise ProtocolError(f"message of {len(packet)} bytes; at most {MAX_MESSAGE} fit")
     return packet
