@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.box import IMAGE, Box
+from tests.api.box import IMAGE, Box, eventually
 from tests.support.certificates import Authority
 from tests.support.daemon import Daemon, orlop_command, running_daemon
 from tests.support.pace import limit
@@ -171,14 +171,14 @@ def test_without_tls_nothing_is_answered(remote: Remote) -> None:
 def test_the_log_says_who_changes_what(remote: Remote) -> None:
     made = remote.docker("create", "--name", "logged", IMAGE)
     assert made.returncode == 0, made.stderr
-    log = remote.box.daemon.log
-    assert "POST /v1.41/containers/create by O=tests,CN=alice at 127.0.0.1:" in log
+    daemon = remote.box.daemon
+    created = "POST /v1.41/containers/create by O=tests,CN=alice at 127.0.0.1:"
+    eventually(lambda: created in daemon.log)
     done = remote.box.daemon.docker("rm", "logged")
     assert done.returncode == 0, done.stderr
-    log = remote.box.daemon.log
-    assert "DELETE /v1.41/containers/logged by uid=0 gid=0 pid=" in log
-    assert "GET " not in log
-    assert "_ping" not in log
+    eventually(lambda: "DELETE /v1.41/containers/logged by uid=0 gid=0 pid=" in daemon.log)
+    assert "GET " not in daemon.log
+    assert "_ping" not in daemon.log
 
 
 def test_context_for_docker(remote: Remote) -> None:

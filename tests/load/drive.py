@@ -15,6 +15,7 @@ from tests.bench.rig import Rig
 from tests.load.mix import Kind
 
 KIB = 1024
+SETTLE_SECONDS = 0.2
 SAMPLE_SECONDS = 0.5
 HEALTHY_SECONDS = 120.0
 
@@ -156,6 +157,9 @@ class Load:
     def _look(self) -> None:
         """The containers that live are as they should be; what they cost."""
         self.outcome.kept = len(self._kept)
+        time.sleep(
+            SETTLE_SECONDS
+        )  # one that ended at once has been told as started a moment before
         self.outcome.supervisor_private = memory(self.rig.daemon.pid)["Private"] * KIB
         self.outcome.shim_private = [memory(pid)["Private"] * KIB for pid in self.rig.shims()]
         with self.rig.client() as client:
