@@ -89,7 +89,11 @@ class Arrival:
         self._unwritten = data[written:]
         return not self._unwritten
 
+    @property
+    def _is_head(self) -> bool:
+        """Its answer has no body."""
+        return self.request is not None and self.request.method == b"HEAD"
+
     def _plain_answer(self, answer: Answer) -> bytes:
-        assert self.request is not None
         head = answer_heads.plain(answer)
-        return head if self.request.method == b"HEAD" else head + answer.body
+        return head if self._is_head else head + answer.body

@@ -288,9 +288,8 @@ class Connection(Arrival):
         if self._untold:
             return self._plain_answer(answer)
         body = answer.body
-        is_head = self.request is not None and self.request.method == b"HEAD"
         head = self._h11.send(answer_heads.response(answer))
-        data = self._h11.send(h11.Data(body)) if body and not is_head else b""
+        data = self._h11.send(h11.Data(body)) if body and not self._is_head else b""
         self._h11.send(h11.EndOfMessage())
         return (head or b"") + (data or b"")
 
@@ -304,7 +303,7 @@ class Connection(Arrival):
     async def begin(self, status: int, headers: Headers) -> None:
         """Write a streamed answer's head at once."""
         self.tell_status(status)
-        if self._untold and self.request is not None and self.request.method != b"HEAD":
+        if self._untold and not self._is_head:
             self._chunked = True
             await self._write(answer_heads.chunked(status, headers))
             return

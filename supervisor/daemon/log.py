@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import nullcontext
 
 import trio
 
@@ -91,10 +90,13 @@ class Handler(logging.StreamHandler):  # type: ignore[type-arg]
 
     def flush(self) -> None:
         """Write what was kept."""
-        with self.lock or nullcontext():
+        self.acquire()
+        try:
             waiting, self._waiting = self._waiting, []
             for record in waiting:
                 super().emit(record)
+        finally:
+            self.release()
         super().flush()
 
 

@@ -21,13 +21,13 @@ def packet(message: shim_protocol.Message) -> bytes:
     return shim_protocol.fitting(dumps(message))
 
 
-def decode(packet: bytes) -> shim_protocol.Message:
+def decode(data: bytes) -> shim_protocol.Message:
     """As `shim_protocol.decode`, which takes over where the packet is unusual."""
     try:
-        message = msgspec.json.decode(packet)
+        message = msgspec.json.decode(data)
     except msgspec.DecodeError:  # half a surrogate pair, as above; or no JSON
-        return shim_protocol.decode(packet)
-    return message if isinstance(message, dict) else shim_protocol.decode(packet)
+        return shim_protocol.decode(data)
+    return message if isinstance(message, dict) else shim_protocol.decode(data)
 
 
 def dumps(data: Any) -> bytes:

@@ -61,12 +61,11 @@ class Mailbox:
         self._deal = deal
         self._letters: Queue[Letter] = Queue()
         self._busy = True  # until somebody takes letters
-        self._waiting = 0
 
     def deliver(self, letter: Letter) -> None:
         """Deal with it, as soon as all that came before is dealt with; Closed."""
-        if self._busy or self._waiting:
-            self._put(letter)
+        if self._busy or self._letters:
+            self._letters.put(letter)
             return
         self._busy = True
         try:
@@ -74,18 +73,13 @@ class Mailbox:
         finally:
             self._busy = False
         if left is not None:
-            self._put(left)
-
-    def _put(self, letter: Letter) -> None:
-        self._letters.put(letter)
-        self._waiting += 1
+            self._letters.put(left)
 
     async def take(self) -> Letter:
         """The next letter that was left; whoever takes it has dealt with the one before."""
         self._busy = False
         letter = await self._letters.take()
         self._busy = True
-        self._waiting -= 1
         return letter
 
     def close(self) -> list[Letter]:

@@ -26,6 +26,9 @@ class Queue(Generic[T]):
         self._arrived: trio.Event | None = None  # of the taker that waits
         self._closed = False
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Put one in; raises Closed."""
         if self._closed:

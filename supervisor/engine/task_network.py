@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from supervisor.engine.joins import join_fds
 from supervisor.errors import OrlopError
-from supervisor.spec.types import Spec
+from supervisor.spec.types import JOINED, Spec
 
 if TYPE_CHECKING:
     from supervisor.engine.container import Container
@@ -52,7 +53,12 @@ class TaskNetwork:
 
     def fit(self, spec: Spec) -> Spec:
         """The run's spec for what was planned: a network that is ready is given with the start."""
-        return spec if self.user < 0 else spec.with_network_given()
+        if self.user < 0:
+            return spec
+        listed = tuple(
+            replace(one, path=JOINED) if one.type == "network" else one for one in spec.namespaces
+        )
+        return replace(spec, namespaces=listed, wire_network=False)
 
     async def make(self) -> None:
         """Make what the start needs of it; once, whatever becomes of the shim meanwhile."""

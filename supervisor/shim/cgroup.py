@@ -31,16 +31,15 @@ class Reached:
 def reach(spec: Spec) -> Reached:
     """Open it; KernelError or OSError where it is not there, or not all of it yet."""
     reached, unified = Reached(), spec.cgroup.unified
-    v1 = list(dict.fromkeys(spec.cgroup.v1.values()))
+    folders = dict.fromkeys((*spec.cgroup.v1.values(), *((unified,) if unified else ())))
     sees = spec.makes("cgroup") and any(mount.type == "cgroup" for mount in spec.mounts)
     try:
         reached.tasks = open_tasks(spec)
         if unified:
             reached.unified = os.open(unified, paths.DIRECTORY)
-        for folder in (*v1, unified) if sees else ():
-            if folder:
-                clone = mounts.open_tree(mounts.AT_FDCWD, folder, mounts.OPEN_TREE_CLONE)
-                reached.folders[folder] = clone
+        for folder in folders if sees else ():
+            clone = mounts.open_tree(mounts.AT_FDCWD, folder, mounts.OPEN_TREE_CLONE)
+            reached.folders[folder] = clone
     except OSError:
         reached.close()
         raise

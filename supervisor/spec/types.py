@@ -7,7 +7,7 @@ stdin) under `orlop`. Values are frozen; `supervisor.spec.codec` is the JSON for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 SPEC_VERSION = 1
 JOINED = "given"
@@ -247,13 +247,6 @@ class Spec:
     def makes(self, kind: str) -> bool:
         """Whether it asks for a new namespace of this kind, not the host's or one to join."""
         return any(n.type == kind and not n.path for n in self.namespaces)
-
-    def with_network_given(self) -> Spec:
-        """The same, with a network that is ready and comes with the `start` request."""
-        listed = tuple(
-            replace(one, path=JOINED) if one.type == "network" else one for one in self.namespaces
-        )
-        return replace(self, namespaces=listed, wire_network=False)
 
     @property
     def given(self) -> frozenset[str]:

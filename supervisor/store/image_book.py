@@ -28,8 +28,6 @@ from supervisor.store.image_index import ImageIndex
 from supervisor.store.layout import DataRoot
 
 KIND = "image"
-
-
 _MOST_KNOWN = 256  # images whose folders need not be looked for again
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -76,25 +76,26 @@ def _beside_runc(rig: Rig, count: int) -> list[Figure]:
     """How many times runc's own rates ours are, which nothing supervises: in turns, TURNS each."""
     names = [f"c{number}" for number in range(count)]
     parts = [names[number::TURNS] for number in range(TURNS)]
+    fleets: list[list[str]] = []
+
+    def start(part: Sequence[str]) -> None:
+        fleets.append(rig.by_clients(lambda client, _: rig.running(client), len(part)))
+
+    def remove(_part: Sequence[str]) -> None:
+        rig.remove_all(fleets.pop(0))
+
     ours, theirs = [0.0, 0.0], [0.0, 0.0]  # seconds of starting, of removing
     with peer.runc(rig.layer()) as runc:
         for name in names:
             runc.prepare(name, peer.SLEEP)
-        fleets = []
-        for part in parts:
-            begun = time.perf_counter()
-            fleets.append(rig.by_clients(lambda client, _: rig.running(client), len(part)))
-            between = time.perf_counter()
-            _at_once(runc.start, part)
-            ours[0] += between - begun
-            theirs[0] += time.perf_counter() - between
-        for part, containers in zip(parts, fleets, strict=True):
-            begun = time.perf_counter()
-            rig.remove_all(containers)
-            between = time.perf_counter()
-            _at_once(runc.remove, part)
-            ours[1] += between - begun
-            theirs[1] += time.perf_counter() - between
+        for work, (we, they) in enumerate(((start, runc.start), (remove, runc.remove))):
+            for part in parts:
+                begun = time.perf_counter()
+                we(part)
+                between = time.perf_counter()
+                _at_once(they, part)
+                ours[work] += between - begun
+                theirs[work] += time.perf_counter() - between
     rows = [
         (f"runc run --detach of {count}, {CLIENTS} at once", count / theirs[0], "/s", None),
         ("create+start, times runc's rate", theirs[0] / ours[0], "×", START_OF_RUNC),

@@ -17,13 +17,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from supervisor.spec import etc_files
 from supervisor.spec.capabilities import DEFAULT
 from supervisor.spec.seccomp.default import ALLOWED
 from supervisor.spec.security import MASKED_PATHS, READONLY_PATHS
 from tests.support import places, procfs
 
 SLEEP = ("sleep", "3600")
-PROVIDED = ("hostname", "hosts", "resolv.conf")
 
 
 class Runc:
@@ -38,17 +38,11 @@ class Runc:
         shutil.copytree(layer, self._rootfs, symlinks=True)
         subprocess.run(["runc", "spec"], cwd=folder, check=True)
         self._defaults: dict[str, Any] = json.loads((folder / "config.json").read_text())
-        for name in PROVIDED:
-            (folder / name).touch()
-        self._defaults["mounts"] += [
-            {
-                "destination": f"/etc/{name}",
-                "type": "bind",
-                "source": str(folder / name),
-                "options": ["bind", "rprivate"],
-            }
-            for name in PROVIDED
-        ]
+        for path in etc_files.PATHS:
+            source = folder / Path(path).name
+            source.touch()
+            bind = {"type": "bind", "source": str(source), "options": ["bind", "rprivate"]}
+            self._defaults["mounts"].append({"destination": path, **bind})
         self._defaults["process"]["capabilities"] = {
             kind: list(DEFAULT) for kind in ("bounding", "effective", "permitted")
         }

@@ -157,9 +157,8 @@ class Load:
     def _look(self) -> None:
         """The containers that live are as they should be; what they cost."""
         self.outcome.kept = len(self._kept)
-        time.sleep(
-            SETTLE_SECONDS
-        )  # one that ended at once has been told as started a moment before
+        # One that ends at once may have been told as started a moment before.
+        time.sleep(SETTLE_SECONDS)
         self.outcome.supervisor_private = memory(self.rig.daemon.pid)["Private"] * KIB
         self.outcome.shim_private = [memory(pid)["Private"] * KIB for pid in self.rig.shims()]
         with self.rig.client() as client:
